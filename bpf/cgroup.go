@@ -1,0 +1,72 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package bpf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoCgroup2 says that there is no cgroup2 mount to attach to.
+var ErrNoCgroup2 = errors.New(`no cgroup2 mount found (mount one: mount -t cgroup2 none /sys/fs/cgroup/unified)`)
+
+// findCgroup gives the directory to attach to and the id by which the programs know it,
+// 0 for the root, below which everything is.
+func findCgroup(path string) (string, uint64, error) {
+	if path == "" {
+		f, err := os.Open("/proc/self/mountinfo")
+		if err != nil {
+			return "", 0, fmt.Errorf("find the cgroup2 mount: %w", err)
+		}
+		defer f.Close()
+		if path, err = cgroup2Mount(f); err != nil {
+			return "", 0, err
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return "", 0, fmt.Errorf("'cgroup_path' %q: %w", path, err)
+	}
+	if fs.Type != unix.CGROUP2_SUPER_MAGIC {
+		return "", 0, fmt.Errorf("'cgroup_path' %q: not in a cgroup2 file system", path)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", 0, fmt.Errorf("'cgroup_path' %q: %w", path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return "", 0, fmt.Errorf("'cgroup_path' %q: not a directory", path)
+	}
+	// Only the root of the hierarchy has no cgroup.type.
+	if _, err := os.Stat(filepath.Join(path, "cgroup.type")); errors.Is(err, os.ErrNotExist) {
+		return path, 0, nil
+	}
+	return path, st.Ino, nil // the inode of a cgroup directory is the cgroup's id
+}
+
+// cgroup2Mount finds the mount point in the lines of /proc/self/mountinfo: the unified
+// /sys/fs/cgroup, or /sys/fs/cgroup/unified of a hybrid host.
+func cgroup2Mount(mountinfo io.Reader) (string, error) {
+	lines := bufio.NewScanner(mountinfo)
+	for lines.Scan() {
+		mount, fs, found := strings.Cut(lines.Text(), " - ")
+		fields := strings.Fields(mount)
+		if found && strings.HasPrefix(fs, "cgroup2 ") && len(fields) > 4 {
+			return unescape.Replace(fields[4]), nil
+		}
+	}
+	return "", errors.Join(lines.Err(), ErrNoCgroup2)
+}
+
+// unescape undoes what the kernel does to white space in mountinfo (proc(5)).
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)

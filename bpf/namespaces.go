@@ -1,0 +1,123 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package bpf
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// namespace is struct namespace of sockops.bpf.c: a network namespace, and a process
+// with the descriptor of a socket in it.
+type namespace struct{ Inode, TGID, FD uint32 }
+
+// namespaces finds every network namespace that holds a TCP socket which a process has
+// open. An iterator over tcp shows one namespace only, and most hold no socket at all.
+func (s *Sockops) namespaces() ([]namespace, error) {
+	if err := clearMap(s.objects.Namespaces); err != nil {
+		return nil, fmt.Errorf("find network namespaces: %w", err)
+	}
+	it, err := link.AttachIter(link.IterOptions{Program: s.objects.FlowNamespaces})
+	if err != nil {
+		return nil, fmt.Errorf("attach the descriptor iterator: %w", explain(err))
+	}
+	defer it.Close()
+	r, err := it.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open the descriptor iterator: %w", explain(err))
+	}
+	defer r.Close()
+	var out bytes.Buffer
+	if err := drainReader(r, &out); err != nil {
+		return nil, fmt.Errorf("walk the descriptors: %w", err)
+	}
+	found := make([]namespace, out.Len()/binary.Size(namespace{}))
+	return found, binary.Read(&out, binary.NativeEndian, found)
+}
+
+func clearMap(m *ebpf.Map) error {
+	var inode, tgid uint32
+	var stale []uint32
+	for it := m.Iterate(); it.Next(&inode, &tgid); {
+		stale = append(stale, inode)
+	}
+	for _, inode := range stale {
+		if err := m.Delete(inode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open gives a descriptor of the namespace. The socket itself tells (SIOCGSKNS, 4.9;
+// pidfd_getfd, 5.6), because its process may have moved on to another one.
+func (n namespace) open() (int, error) {
+	fd, err := n.openBySocket()
+	if err == nil {
+		return fd, nil
+	}
+	fd, other := unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.TGID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if other != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if other = unix.Fstat(fd, &st); other != nil || uint32(st.Ino) != n.Inode {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (n namespace) openBySocket() (int, error) {
+	pidfd, err := unix.PidfdOpen(int(n.TGID), 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(pidfd)
+	sock, err := unix.PidfdGetfd(pidfd, int(n.FD), 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(sock)
+	fd, err := unix.IoctlRetInt(sock, unix.SIOCGSKNS)
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
+}
+
+// runIn runs an iterator in the namespace of fd, on a thread of its own: a thread that
+// cannot be brought back ends with its goroutine.
+func runIn(fd int, it *link.Iter) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			done <- err
+			return
+		}
+		defer home.Close()
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("enter: %w (needs CAP_SYS_ADMIN)", err)
+			return
+		}
+		err = readAll(it)
+		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}

@@ -1,0 +1,479 @@
+//go:build ignore
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Copyright The flow monitor Authors */
+/*
+ * flow_sockops sees every TCP connection below a cgroup from its first SYN to its end,
+ * and flow_walk visits all of them at each harvest. Connections are only watched:
+ * flags of other programs stay, and every callback returns 1.
+ */
+#include "kernel.h"
+#include "flow.h"
+#include "table.h"
+#include "conn.h"
+#include "adopt.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+__u64 unseen;	    /* connections for which no storage could be made */
+__u64 smoothed_rtt; /* RTT samples that were the smoothed one: kernels before 6.10 */
+
+/* before 6.7 nothing but the RTO callback counts time-outs */
+static __always_inline __u32 callbacks_wanted(struct tcp_sock *tp)
+{
+	__u32 flags = BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG;
+
+	if (!bpf_core_field_exists(tp->total_rto))
+		flags |= BPF_SOCK_OPS_RTO_CB_FLAG;
+	return flags;
+}
+
+static __always_inline __u32 now_us(void)
+{
+	return bpf_ktime_get_ns() / 1000;
+}
+
+/* watch makes the storage of a socket and asks for its callbacks. A socket that is used again starts anew. */
+static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u8 role, __u8 phase, __u8 flags)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 had = ctx->bpf_sock_ops_cb_flags, wanted = BPF_SOCK_OPS_STATE_CB_FLAG, now;
+	struct conn *c;
+
+	if (!tp)
+		return;
+	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c) {
+		__sync_fetch_and_add(&unseen, 1);
+		return;
+	}
+	if (role != ROLE_LISTENER)
+		wanted = callbacks_wanted(tp);
+	now = now_us();
+	bpf_spin_lock(&c->lock);
+	c->role = role;
+	c->phase = phase;
+	c->flags = flags | CONN_LIVE;
+	c->callbacks |= wanted & ~had;
+	c->connect_us = now;
+	c->sent = c->received = 0;
+	c->segments_sent = c->segments_received = 0;
+	c->retransmissions = 0;
+	c->timeouts = c->timer_calls = 0;
+	bpf_spin_unlock(&c->lock);
+	bpf_sock_ops_cb_flags_set(ctx, had | wanted);
+}
+
+static __always_inline int failure_of(int err)
+{
+	switch (err) {
+	case 0:
+	case ECONNABORTED:
+		return FAILED_ABORTED;
+	case ECONNREFUSED:
+	case ECONNRESET:
+		return FAILED_REFUSED;
+	case ETIMEDOUT:
+		return FAILED_TIMED_OUT;
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+		return FAILED_UNREACHABLE;
+	}
+	return FAILED_OTHER;
+}
+
+/*
+ * closure_of: an error tells; without one the end was orderly if our FIN was acknowledged
+ * (with LAST_ACK or TIME_WAIT both), else this end gave up the connection with an RST.
+ */
+static __always_inline int closure_of(int err, bool acked)
+{
+	switch (err) {
+	case 0:
+		return acked ? CLOSED_ORDERLY : CLOSED_ABORTED;
+	case ECONNRESET:
+	case EPIPE: /* an RST in CLOSE_WAIT */
+		return CLOSED_RESET;
+	case ECONNABORTED:
+		return CLOSED_ABORTED;
+	case ETIMEDOUT:
+	case ENETUNREACH: /* the time-out reports the ICMP error that it had seen */
+	case EHOSTUNREACH:
+		return CLOSED_TIMED_OUT;
+	}
+	return CLOSED_OTHER;
+}
+
+static __always_inline void fold_drops(struct conn *c, struct sock *sk, struct delta *d)
+{
+	__u32 n = READ(sk->sk_drops.counter);
+
+	d->role = ROLE_LISTENER;
+	d->drops = n - c->segments_sent; /* a listener sends no data: the field keeps its drops */
+	c->segments_sent = n;
+}
+
+/* close folds a socket for the last time. */
+static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_sock *tp, int state)
+{
+	struct flow_key k = {};
+	struct delta d = {};
+	bool established, acked;
+	struct flow *f;
+	int err;
+
+	bpf_spin_lock(&c->lock);
+	if (!(c->flags & CONN_LIVE)) {
+		bpf_spin_unlock(&c->lock);
+		return;
+	}
+	if (c->role == ROLE_LISTENER)
+		fold_drops(c, sk, &d);
+	else
+		take_held(c, sk, tp, &d, state);
+	key_of(&k, c, sk);
+	c->flags &= ~CONN_LIVE;
+	err = sk->sk_err;
+	acked = fin_acked(tp, state);
+	bpf_spin_unlock(&c->lock);
+
+	if (d.role == ROLE_LISTENER && !d.drops)
+		return;
+	established = d.phase != PHASE_CONNECT;
+	f = flow_of(&k);
+	if (!f)
+		return;
+	add(f, &d);
+	if (d.role == ROLE_LISTENER)
+		return;
+	if (established)
+		__sync_fetch_and_add(&f->closed[closure_of(err, acked)], 1);
+	else
+		__sync_fetch_and_add(&f->failed[failure_of(err)], 1);
+}
+
+/* change notes a new state; what was counted in the phase that ends is folded as that phase's. */
+static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
+{
+	__u8 phase = phase_of(to);
+	struct flow_key k = {};
+	struct delta d = {};
+	bool fold = false;
+	struct flow *f;
+	__u32 now = 0;
+
+	if (phase == c->phase)
+		return;
+	if (phase == PHASE_ESTABLISHED)
+		now = now_us();
+	bpf_spin_lock(&c->lock);
+	if (!(c->flags & CONN_LIVE)) {
+		bpf_spin_unlock(&c->lock);
+		return;
+	}
+	if (tp->total_retrans != c->retransmissions || timeouts_of(c, tp) != c->timeouts) {
+		fold = true;
+		take_held(c, sk, tp, &d, from);
+		key_of(&k, c, sk);
+	}
+	if (phase == PHASE_ESTABLISHED) {
+		c->flags |= CONN_OPENED;
+		if (c->role == ROLE_CLIENT && c->connect_us) {
+			c->flags |= CONN_TIMED;
+			c->connect_us = now - c->connect_us;
+		}
+	}
+	c->phase = phase;
+	bpf_spin_unlock(&c->lock);
+
+	if (!fold)
+		return;
+	f = flow_of(&k);
+	if (f)
+		add(f, &d);
+}
+
+static __always_inline void state_changed(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
+{
+	if (to == TCP_CLOSE)
+		close(c, sk, tp, from);
+	else if (c->role != ROLE_LISTENER)
+		change(c, sk, tp, from, to);
+}
+
+static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct sock *sk)
+{
+	__u32 us = ctx->args[0], bucket;
+	struct flow_key k = {};
+	struct delta d = {};
+	struct flow *f;
+	bool full;
+
+	if (!ctx->args[1]) { /* before 6.10 the callback has no arguments: srtt is never 0 */
+		us = ctx->srtt_us >> 3;
+		__sync_fetch_and_add(&smoothed_rtt, 1);
+	}
+	bucket = rtt_bucket(us);
+	bpf_spin_lock(&c->lock);
+	full = !rtt_cache_add(&c->rtt, us, bucket);
+	if (full) {
+		take_rtt(c, &d);
+		rtt_cache_add(&c->rtt, us, bucket);
+		key_of(&k, c, sk);
+	}
+	bpf_spin_unlock(&c->lock);
+	if (!full)
+		return;
+	f = flow_of(&k);
+	if (f)
+		histogram_add_cache(&f->rtt, &d.rtt);
+}
+
+SEC("sockops")
+int flow_sockops(struct bpf_sock_ops *ctx)
+{
+	__u32 op = ctx->op;
+	struct bpf_sock *sk;
+	struct tcp_sock *tp;
+	struct conn *c;
+
+	switch (op) {
+	case BPF_SOCK_OPS_STATE_CB:
+	case BPF_SOCK_OPS_RTT_CB:
+	case BPF_SOCK_OPS_RTO_CB:
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		break;
+	default:
+		return 1;
+	}
+	sk = ctx->sk;
+	if (!sk)
+		return 1;
+
+	switch (op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		watch(ctx, sk, ROLE_CLIENT, PHASE_CONNECT, CONN_ATTEMPTED | CONN_SYN_COUNTED);
+		return 1;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		watch(ctx, sk, ROLE_SERVER, PHASE_CONNECT, 0);
+		return 1;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		watch(ctx, sk, ROLE_LISTENER, PHASE_CLOSE, 0);
+		return 1;
+	}
+
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c)
+		return 1;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 1;
+	switch (op) {
+	case BPF_SOCK_OPS_STATE_CB:
+		state_changed(c, (struct sock *)tp, tp, ctx->args[0], ctx->args[1]);
+		break;
+	case BPF_SOCK_OPS_RTT_CB:
+		rtt_sampled(ctx, c, (struct sock *)tp);
+		break;
+	case BPF_SOCK_OPS_RTO_CB:
+		if (ctx->args[2]) /* the kernel gives up instead of retransmitting */
+			break;
+		bpf_spin_lock(&c->lock);
+		c->timer_calls++;
+		bpf_spin_unlock(&c->lock);
+		break;
+	}
+	return 1;
+}
+
+/*
+ * A long walk holds RCU: after so many sockets the pass ends (read() says EAGAIN and
+ * goes on where it was). 16,384 take 17 ms at the measured 1 us a socket.
+ */
+#define PASS 16384
+
+__u32 walked;
+
+/* flow_walk folds one socket of whatever network namespace, without its lock. */
+SEC("iter/bpf_sk_storage_map")
+int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct flow_key k = {};
+	struct delta d = {};
+	struct tcp_sock *tp;
+	struct flow *f;
+	struct conn *c;
+
+	if (!sk)
+		return 0;
+	if (walked++ == PASS) {
+		walked = 0;
+		return 1;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 0;
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0); /* ctx->value cannot be locked */
+	if (!c || !(READ(c->flags) & CONN_LIVE))
+		return 0;
+	bpf_spin_lock(&c->lock);
+	if (!(c->flags & CONN_LIVE)) {
+		bpf_spin_unlock(&c->lock);
+		return 0;
+	}
+	if (c->role == ROLE_LISTENER)
+		fold_drops(c, (struct sock *)tp, &d);
+	else
+		take_walking(c, (struct sock *)tp, tp, &d);
+	key_of(&k, c, (struct sock *)tp);
+	bpf_spin_unlock(&c->lock);
+
+	if (d.role == ROLE_LISTENER && !d.drops)
+		return 0;
+	f = flow_of(&k);
+	if (!f)
+		return 0;
+	add(f, &d);
+	if (d.role != ROLE_LISTENER && d.phase < PHASES)
+		__sync_fetch_and_add(&f->open[d.phase], 1);
+	return 0;
+}
+
+__u64 adopted_sockets;
+__u64 traced_sockets; /* of those, the ones whose callbacks the kernel refused */
+
+/* callback_flags sets the callback flags of a socket that the iterator holds locked. */
+static __always_inline long callback_flags(struct tcp_sock *tp, int flags)
+{
+	return bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags, sizeof(flags));
+}
+
+/* flow_adopt takes over the sockets that were open before flow_sockops was attached, of the namespace it is opened in. */
+SEC("iter/tcp")
+int flow_adopt(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct conn fresh = {};
+	struct tcp_sock *tp;
+	struct sock *sk;
+	__u32 wanted;
+
+	if (!skc)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(skc); /* neither TIME_WAIT nor request sockets */
+	if (!tp)
+		return 0;
+	sk = (struct sock *)tp;
+	if (sk->__sk_common.skc_state == TCP_CLOSE || !below_cgroup(sk))
+		return 0;
+	if (bpf_sk_storage_get(&conns, tp, NULL, 0))
+		return 0;
+	adopted(&fresh, sk, tp);
+	wanted = fresh.role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(tp);
+	fresh.callbacks = wanted & ~tp->bpf_sock_ops_cb_flags;
+	if (callback_flags(tp, tp->bpf_sock_ops_cb_flags | wanted)) {
+		fresh.callbacks = CONN_TRACED;
+		__sync_fetch_and_add(&traced_sockets, 1);
+	}
+	if (bpf_sk_storage_get(&conns, tp, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
+		__sync_fetch_and_add(&adopted_sockets, 1);
+	else
+		__sync_fetch_and_add(&unseen, 1);
+	return 0;
+}
+
+/* flow_release takes back the callback flags that we set, and no others. */
+SEC("iter/tcp")
+int flow_release(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp;
+	struct conn *c;
+
+	if (!skc)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(skc);
+	if (!tp)
+		return 0;
+	c = bpf_sk_storage_get(&conns, tp, NULL, 0);
+	if (!c || !c->callbacks || c->callbacks & CONN_TRACED)
+		return 0;
+	callback_flags(tp, tp->bpf_sock_ops_cb_flags & ~c->callbacks);
+	c->callbacks = 0;
+	return 0;
+}
+
+/* flow_state folds adopted sockets at their end where the kernel refuses callback flags from an iterator (before 6.12). */
+SEC("tp_btf/inet_sock_set_state")
+int flow_state(__u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+	struct tcp_sock *tp;
+	struct conn *c;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c || !(c->callbacks & CONN_TRACED))
+		return 0;
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		state_changed(c, (struct sock *)tp, tp, (int)ctx[1], (int)ctx[2]);
+	return 0;
+}
+
+struct namespace {
+	__u32 inode;
+	__u32 tgid; /* a process with a socket in it, and that socket's descriptor */
+	__u32 fd;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096); /* more namespaces than a host has pods (110 by default) by far */
+	__type(key, __u32);
+	__type(value, __u32);
+} namespaces SEC(".maps");
+
+/* flow_namespaces names each network namespace that holds a TCP socket, once. */
+SEC("iter/task_file")
+int flow_namespaces(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct namespace found = {};
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk)
+		return 0;
+	/* An MPTCP socket, as Go's listeners are, stands before TCP sockets that have no descriptor. */
+	if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_MPTCP)
+		return 0;
+	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
+		return 0;
+	found.inode = sk->__sk_common.skc_net.net->ns.inum;
+	found.tgid = task->tgid;
+	found.fd = ctx->fd;
+	if (!bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST))
+		bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Copyright The flow monitor Authors */
+/*
+ * The flow table: one slot that holds one of two hash tables. User space swaps them at
+ * each harvest; that update returns only when no program uses the old one any more, so
+ * it can be drained without losing an addition. (Reading and deleting entries of a live
+ * table lost one count in 10^5.)
+ */
+#ifndef TABLE_H
+#define TABLE_H
+
+#include "flow.h"
+#include "rtt.h"
+
+/* Set to max_flows and the overflow flows, which user space inserts beforehand. */
+#define TABLE_ENTRIES 16392
+
+struct table {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* 1 kB an entry: held only while in use */
+	__uint(max_entries, TABLE_ENTRIES);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows_a SEC(".maps"), flows_b SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct table);
+} flows SEC(".maps") = {
+	.values = { &flows_a },
+};
+
+__u64 overflowed; /* additions that went to an overflow flow */
+
+static const struct flow no_flow;
+
+/* flow_of finds the flow of a key, makes it, or gives the overflow flow. NULL never happens with a drained table. */
+static __always_inline struct flow *flow_of(struct flow_key *k)
+{
+	__u32 zero = 0;
+	void *table = bpf_map_lookup_elem(&flows, &zero);
+	struct flow *f;
+	bool ipv4;
+
+	if (!table)
+		return NULL;
+	f = bpf_map_lookup_elem(table, k);
+	if (f)
+		return f;
+	bpf_map_update_elem(table, k, &no_flow, BPF_NOEXIST);
+	f = bpf_map_lookup_elem(table, k);
+	if (f)
+		return f;
+
+	__sync_fetch_and_add(&overflowed, 1);
+	ipv4 = !*(__u64 *)k->local && *(__u32 *)&k->local[8] == 0xffff0000;
+	__builtin_memset(k, 0, __builtin_offsetof(struct flow_key, role));
+	k->kind = ipv4 ? KIND_OVERFLOW_IPV4 : KIND_OVERFLOW_IPV6;
+	return bpf_map_lookup_elem(table, k);
+}
+
+#endif
