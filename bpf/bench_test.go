@@ -16,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bpfTime reports the kernel's own run time of a program per operation: wall-clock time
+// bpfTime measures; what it returns reports the kernel's own run time of a program per operation: wall-clock time
 // of the same binary varies by a fifth from run to run.
-func bpfTime(b *testing.B, program *ebpf.Program, unit string, per float64) func() {
+func bpfTime(b *testing.B, program *ebpf.Program, unit string) func(operations float64) {
 	b.Helper()
 	closer, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	require.NoError(b, err)
 	before, err := program.Stats()
 	require.NoError(b, err)
-	return func() {
+	return func(per float64) {
 		after, err := program.Stats()
 		require.NoError(b, err)
 		closer.Close()
@@ -36,9 +36,9 @@ func bpfTime(b *testing.B, program *ebpf.Program, unit string, per float64) func
 // BenchmarkConnections is the cost of one short connection, both ends.
 func BenchmarkConnections(b *testing.B) {
 	p := load(b, Options{})
-	report := bpfTime(b, p.objects.FlowSockops, "connection", float64(b.N))
+	report := bpfTime(b, p.objects.FlowSockops, "connection")
 	exchange(b, "tcp4", "127.0.0.1:0", "127.0.0.1", b.N, 1)
-	report()
+	report(float64(b.N))
 }
 
 // BenchmarkBulk is the cost of one GB over loopback, both ends.
@@ -48,12 +48,12 @@ func BenchmarkBulk(b *testing.B) {
 	go io.Copy(io.Discard, server)
 	chunk := make([]byte, 1<<20)
 	b.SetBytes(int64(len(chunk)))
-	report := bpfTime(b, p.objects.FlowSockops, "GB", float64(b.N)/1024)
+	report := bpfTime(b, p.objects.FlowSockops, "GB")
 	for range b.N {
 		_, err := client.Write(chunk)
 		require.NoError(b, err)
 	}
-	report()
+	report(float64(b.N) / 1024)
 }
 
 // BenchmarkHarvest is a round over idle sockets of many flows.
@@ -72,12 +72,12 @@ func BenchmarkHarvest(b *testing.B) {
 				defer c.Close()
 				defer s.Close()
 			}
-			report := bpfTime(b, p.objects.FlowWalk, "harvest", float64(b.N))
+			report := bpfTime(b, p.objects.FlowWalk, "harvest")
 			b.ReportAllocs()
 			for b.Loop() {
 				require.NoError(b, p.Harvest(func(*FlowKey, *Flow) {}))
 			}
-			report()
+			report(float64(b.N))
 		})
 	}
 }
