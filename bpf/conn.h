@@ -104,8 +104,8 @@ static __always_inline void order(struct conn *c)
 
 static __always_inline bool working_on(struct sock *sk)
 {
-	if (!bpf_core_field_exists(sk->sk_lock.slock.rlock))
-		return true; /* PREEMPT_RT: another lock; take the careful way */
+	if (!bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val.counter))
+		return true; /* PREEMPT_RT and others without queued spin locks: take the careful way */
 	return READ(sk->sk_lock.owned) || READ(sk->sk_lock.slock.rlock.raw_lock.val.counter);
 }
 

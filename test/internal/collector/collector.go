@@ -1,0 +1,180 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+// Package collector runs the built collector for a test and reads what it wrote.
+package collector
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+)
+
+// Binary gives the collector that the tests run: FLOWMONITOR_COLLECTOR, which make sets,
+// or what `make build` leaves in bin/.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("FLOWMONITOR_COLLECTOR")
+	if path == "" {
+		dir, err := os.Getwd()
+		require.NoError(t, err)
+		for ; dir != "/"; dir = filepath.Dir(dir) {
+			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+				path = filepath.Join(dir, "bin", "otelcol-flowmonitor")
+				break
+			}
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("no collector to test: %v (make build)", err)
+		}
+		t.Skipf("no collector to test: %v (make build)", err)
+	}
+	return path
+}
+
+// Process is a running collector.
+type Process struct {
+	Output string // what the file exporter writes, as OTLP JSON lines
+	Stderr *bytes.Buffer
+	cmd    *exec.Cmd
+	done   chan struct{}
+	err    error
+}
+
+// Start runs the collector with a configuration in which {{output}} and {{health}}
+// stand for the file of the file exporter and the endpoint of the health_check extension, and
+// returns when all components have started: the receiver's program is attached then.
+func Start(t testing.TB, config string) *Process {
+	t.Helper()
+	dir := t.TempDir()
+	health := FreeAddress(t)
+	p := &Process{Output: filepath.Join(dir, "output.jsonl"), Stderr: &bytes.Buffer{}, done: make(chan struct{})}
+	config = strings.NewReplacer("{{output}}", p.Output, "{{health}}", health).Replace(config)
+	file := filepath.Join(dir, "config.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+
+	p.cmd = exec.Command(Binary(t), "--config", file)
+	p.cmd.Stderr, p.cmd.Stdout = p.Stderr, p.Stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("collector: %s", tail(p.Stderr.String(), 4000))
+		}
+	})
+	require.Eventually(t, func() bool { return p.exited() || healthy(health) }, 30*time.Second, 20*time.Millisecond, "start of the collector")
+	if p.exited() {
+		t.Fatalf("the collector ended: %v", p.err)
+	}
+	return p
+}
+
+func (p *Process) exited() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func healthy(address string) bool {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get("http://" + address)
+	if err != nil {
+		return false
+	}
+	r.Body.Close()
+	return r.StatusCode == http.StatusOK
+}
+
+// Stop ends the collector as an init system does, and waits for it: it has flushed then.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.done:
+		assert.NoError(t, p.err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("the collector did not end within 30 s of SIGTERM")
+	}
+}
+
+// Run runs the collector to its end, which has to come by itself, and gives exit code and output.
+func Run(t testing.TB, args ...string) (code int, output string) {
+	t.Helper()
+	return run(t, exec.Command(Binary(t), args...))
+}
+
+func run(t testing.TB, cmd *exec.Cmd) (int, string) {
+	t.Helper()
+	timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// Read gives the batches that the file exporter has written so far.
+func (p *Process) Read(t testing.TB) []pmetric.Metrics {
+	t.Helper()
+	f, err := os.Open(p.Output)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	require.NoError(t, err)
+	defer f.Close()
+	var batches []pmetric.Metrics
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		m, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(lines.Bytes())
+		require.NoError(t, err)
+		batches = append(batches, m)
+	}
+	require.NoError(t, lines.Err())
+	return batches
+}
+
+// FreeAddress gives a loopback address that nobody listens on now.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func tail(s string, n int) string {
+	if len(s) > n {
+		return fmt.Sprintf("… %s", s[len(s)-n:])
+	}
+	return s
+}
