@@ -17,15 +17,14 @@ import (
 )
 
 // needed are the capabilities without which nothing can be loaded or attached.
-// CAP_SYS_ADMIN stands for the first two.
+// CAP_SYS_ADMIN stands for each of them (bpf_capable() and its kin in the kernel).
 var needed = []struct {
-	name  string
-	bit   uint
-	admin bool
+	name string
+	bit  uint
 }{
-	{"CAP_BPF", unix.CAP_BPF, true},              // programs and maps
-	{"CAP_PERFMON", unix.CAP_PERFMON, true},      // iterators, reading tcp_sock
-	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN, false}, // sockops, and its attachment
+	{"CAP_BPF", unix.CAP_BPF},             // programs and maps
+	{"CAP_PERFMON", unix.CAP_PERFMON},     // iterators, reading tcp_sock
+	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}, // sockops programs
 }
 
 // missing names the needed capabilities that this process does not have.
@@ -39,10 +38,12 @@ func missing() ([]string, error) {
 }
 
 func lacking(effective uint64) []string {
-	admin := effective&(1<<unix.CAP_SYS_ADMIN) != 0
+	if effective&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return nil
+	}
 	var names []string
 	for _, c := range needed {
-		if effective&(1<<c.bit) == 0 && !(c.admin && admin) {
+		if effective&(1<<c.bit) == 0 {
 			names = append(names, c.name)
 		}
 	}

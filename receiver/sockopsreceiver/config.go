@@ -1,0 +1,152 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sockopsreceiver
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+)
+
+// Temporality of the sums and histograms.
+type Temporality string
+
+const (
+	// TemporalityDelta: each point counts since the stream's point before it.
+	TemporalityDelta Temporality = "delta"
+	// TemporalityCumulative: each point counts since the stream began. For pipelines
+	// without the flow monitor's processors, which take deltas only.
+	TemporalityCumulative Temporality = "cumulative"
+)
+
+const (
+	// A harvest walks every socket of the host: more than one a second is load without use.
+	minCollectionInterval = time.Second
+	// With longer rounds the numbers come too late to act on, and a fast host may count
+	// 2³² segments in one: the kernel's counters of segments are 32 bits wide.
+	maxCollectionInterval = 10 * time.Minute
+
+	// A round is interval ± jitter. A sixth spreads a fleet over a third of the interval
+	// and still keeps interval + jitter within the windows of the nhi processor.
+	jitterShare = 6
+
+	// The kernel takes about 1 kB a flow: this is 1 GiB.
+	maxMaxFlows = 1 << 20
+)
+
+// Config is the configuration of the receiver.
+type Config struct {
+	// CollectionInterval is the time from round to round, 1 s to 10 min.
+	CollectionInterval time.Duration `mapstructure:"collection_interval"`
+	// Jitter makes each round CollectionInterval ± a random time of at most this. Unset
+	// (nil): a sixth of the interval. 0: none.
+	Jitter *time.Duration `mapstructure:"jitter"`
+	// CgroupPath is the cgroup2 directory below which sockets are watched. Empty: the
+	// root of the cgroup2 mount.
+	CgroupPath string `mapstructure:"cgroup_path"`
+	// AdoptExisting makes connections that were open before the start watched too.
+	AdoptExisting bool `mapstructure:"adopt_existing"`
+	// MaxFlows is how many flows the kernel holds, and whose streams are remembered. Past
+	// it traffic is counted in the overflow flows.
+	MaxFlows int `mapstructure:"max_flows"`
+	// IdleTimeout is how long the end of a silent stream is remembered.
+	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
+	// Temporality of sums and histograms.
+	Temporality Temporality `mapstructure:"temporality"`
+	// PinPath is not supported yet.
+	PinPath string `mapstructure:"pin_path"`
+	// NAT is not supported yet.
+	NAT bool `mapstructure:"nat"`
+	// Container is not supported yet.
+	Container bool `mapstructure:"container"`
+	// Detail is not supported yet.
+	Detail []string `mapstructure:"detail"`
+	// DropCapabilities is not supported yet.
+	DropCapabilities bool `mapstructure:"drop_capabilities"`
+	// Resource overrides resource attributes, or adds to them. (Not any: a number that
+	// comes from an environment variable, an account id for instance, must stay a string.)
+	Resource map[string]string `mapstructure:"resource"`
+
+	_ struct{} // prevents unkeyed literals
+}
+
+func createDefaultConfig() component.Config {
+	return &Config{
+		CollectionInterval: 30 * time.Second,
+		AdoptExisting:      true,
+		MaxFlows:           16384,
+		IdleTimeout:        time.Hour,
+		Temporality:        TemporalityDelta,
+	}
+}
+
+// jitter is the jitter to use: the configured one, or its default.
+func (c *Config) jitter() time.Duration {
+	if c.Jitter != nil {
+		return *c.Jitter
+	}
+	return c.CollectionInterval / jitterShare
+}
+
+// Validate reports everything that is wrong, each by its YAML key.
+func (c *Config) Validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf(format, args...))
+	}
+
+	if c.CollectionInterval < minCollectionInterval || c.CollectionInterval > maxCollectionInterval {
+		refuse("'collection_interval' must be from %v to %v: is %v", minCollectionInterval, maxCollectionInterval, c.CollectionInterval)
+	}
+	if j := c.jitter(); j < 0 || j >= c.CollectionInterval && j != 0 {
+		refuse("'jitter' must be from 0s to below 'collection_interval' (%v): is %v", c.CollectionInterval, j)
+	}
+	if c.CgroupPath != "" && !filepath.IsAbs(c.CgroupPath) {
+		refuse("'cgroup_path' must be an absolute path, or empty to find the cgroup2 mount: is %q", c.CgroupPath)
+	}
+	if c.MaxFlows < 1 || c.MaxFlows > maxMaxFlows {
+		refuse("'max_flows' must be from 1 to %d: is %d", maxMaxFlows, c.MaxFlows)
+	}
+	if longest := c.CollectionInterval + c.jitter(); c.IdleTimeout < longest {
+		refuse("'idle_timeout' must be at least 'collection_interval' + 'jitter' (%v): is %v", longest, c.IdleTimeout)
+	}
+	if c.Temporality != TemporalityDelta && c.Temporality != TemporalityCumulative {
+		refuse("'temporality' must be %q or %q: is %q", TemporalityDelta, TemporalityCumulative, c.Temporality)
+	}
+	errs = append(errs, c.validateUnsupported()...)
+	for _, name := range slices.Sorted(maps.Keys(c.Resource)) {
+		if value := c.Resource[name]; value == "" || name == "" {
+			refuse("'resource' must map names to strings, none of them empty: %q is %q", name, value)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// validateUnsupported refuses what has a name already but does nothing yet.
+func (c *Config) validateUnsupported() (errs []error) {
+	refuse := func(key, only string, is any) {
+		errs = append(errs, fmt.Errorf("'%s' is not supported yet: must be %s, is %v", key, only, is))
+	}
+	if c.PinPath != "" {
+		refuse("pin_path", "empty", c.PinPath)
+	}
+	if c.NAT {
+		refuse("nat", "false", true)
+	}
+	if c.Container {
+		refuse("container", "false", true)
+	}
+	if len(c.Detail) > 0 {
+		refuse("detail", "empty", c.Detail)
+	}
+	if c.DropCapabilities {
+		refuse("drop_capabilities", "false", true)
+	}
+	return errs
+}

@@ -1,0 +1,161 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sockopsreceiver
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
+)
+
+func TestConfigFromYAML(t *testing.T) {
+	file, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	millis := func(n int) *time.Duration {
+		d := time.Duration(n) * time.Millisecond
+		return &d
+	}
+	standard := func(change func(*Config)) *Config {
+		c := &Config{
+			CollectionInterval: 30 * time.Second,
+			AdoptExisting:      true,
+			MaxFlows:           16384,
+			IdleTimeout:        time.Hour,
+			Temporality:        TemporalityDelta,
+		}
+		change(c)
+		return c
+	}
+	for name, c := range map[string]struct {
+		want   *Config
+		jitter time.Duration
+	}{
+		"": {standard(func(*Config) {}), 5 * time.Second},
+		"all": {&Config{
+			CollectionInterval: 10 * time.Second,
+			Jitter:             millis(1500),
+			CgroupPath:         "/sys/fs/cgroup/system.slice",
+			MaxFlows:           1000,
+			IdleTimeout:        10 * time.Minute,
+			Temporality:        TemporalityCumulative,
+			Detail:             []string{},
+			Resource:           map[string]string{"host.id": "i-0123456789abcdef0", "cloud.account.id": "012345678901"},
+		}, 1500 * time.Millisecond},
+		"no_jitter":     {standard(func(c *Config) { c.Jitter = millis(0) }), 0},
+		"only_interval": {standard(func(c *Config) { c.CollectionInterval = 6 * time.Second }), time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub, err := file.Sub(component.NewIDWithName(metadata.Type, name).String())
+			require.NoError(t, err)
+			cfg := createDefaultConfig()
+			require.NoError(t, sub.Unmarshal(cfg))
+			require.NoError(t, confmap.Validate(cfg))
+			assert.Equal(t, c.want, cfg)
+			assert.Equal(t, c.jitter, cfg.(*Config).jitter())
+		})
+	}
+}
+
+// Each of the invalid values is refused by its YAML key, with what is allowed and what it is.
+var invalid = map[string]struct {
+	yaml map[string]any
+	want string
+}{
+	"an interval below the least":          {map[string]any{"collection_interval": "500ms"}, "'collection_interval' must be from 1s to 10m0s: is 500ms"},
+	"an interval above the longest":        {map[string]any{"collection_interval": "11m"}, "'collection_interval' must be from 1s to 10m0s: is 11m0s"},
+	"a jitter of the whole interval":       {map[string]any{"jitter": "30s"}, "'jitter' must be from 0s to below 'collection_interval' (30s): is 30s"},
+	"a negative jitter":                    {map[string]any{"jitter": "-1s"}, "'jitter' must be from 0s to below 'collection_interval' (30s): is -1s"},
+	"a relative cgroup":                    {map[string]any{"cgroup_path": "system.slice"}, `'cgroup_path' must be an absolute path, or empty to find the cgroup2 mount: is "system.slice"`},
+	"no flows":                             {map[string]any{"max_flows": 0}, "'max_flows' must be from 1 to 1048576: is 0"},
+	"more flows than memory":               {map[string]any{"max_flows": 1<<20 + 1}, "'max_flows' must be from 1 to 1048576: is 1048577"},
+	"an idle timeout shorter than a round": {map[string]any{"idle_timeout": "34s"}, "'idle_timeout' must be at least 'collection_interval' + 'jitter' (35s): is 34s"},
+	"a temporality that does not exist":    {map[string]any{"temporality": "Delta"}, `'temporality' must be "delta" or "cumulative": is "Delta"`},
+	"pinning":                              {map[string]any{"pin_path": "/sys/fs/bpf/x"}, "'pin_path' is not supported yet: must be empty, is /sys/fs/bpf/x"},
+	"NAT":                                  {map[string]any{"nat": true}, "'nat' is not supported yet: must be false, is true"},
+	"containers":                           {map[string]any{"container": true}, "'container' is not supported yet: must be false, is true"},
+	"details":                              {map[string]any{"detail": []any{"limits", "netns"}}, "'detail' is not supported yet: must be empty, is [limits netns]"},
+	"dropping capabilities":                {map[string]any{"drop_capabilities": true}, "'drop_capabilities' is not supported yet: must be false, is true"},
+	"an empty resource attribute":          {map[string]any{"resource": map[string]any{"host.id": ""}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
+	"a resource attribute without value":   {map[string]any{"resource": map[string]any{"host.id": nil}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
+	"a resource attribute without name":    {map[string]any{"resource": map[string]any{"": "x"}}, `'resource' must map names to strings, none of them empty: "" is "x"`},
+}
+
+func TestEachInvalidValueIsRefusedByItsKey(t *testing.T) {
+	for name, c := range invalid {
+		t.Run(name, func(t *testing.T) {
+			cfg := createDefaultConfig()
+			require.NoError(t, confmap.NewFromStringMap(c.yaml).Unmarshal(cfg))
+			require.EqualError(t, confmap.Validate(cfg), c.want)
+		})
+	}
+}
+
+func TestAllErrorsAreReportedAtOnce(t *testing.T) {
+	cfg := createDefaultConfig()
+	require.NoError(t, confmap.NewFromStringMap(map[string]any{
+		"collection_interval": "0s",
+		"jitter":              "1s",
+		"cgroup_path":         "x",
+		"max_flows":           -1,
+		"idle_timeout":        "0s",
+		"temporality":         "",
+		"pin_path":            "x",
+		"nat":                 true,
+		"container":           true,
+		"detail":              []any{"x"},
+		"drop_capabilities":   true,
+		"resource":            map[string]any{"a": "", "b": ""},
+	}).Unmarshal(cfg))
+	err := confmap.Validate(cfg)
+	require.Error(t, err)
+	for _, key := range []string{
+		"'collection_interval'", "'jitter'", "'cgroup_path'", "'max_flows'", "'idle_timeout'", "'temporality'",
+		"'pin_path'", "'nat'", "'container'", "'detail'", "'drop_capabilities'", `"a"`, `"b"`,
+	} {
+		assert.ErrorContains(t, err, key)
+	}
+	assert.Len(t, strings.Split(err.Error(), "\n"), 13)
+}
+
+func TestUnknownKeysAndWrongTypesAreRefused(t *testing.T) {
+	for key, value := range map[string]any{"colection_interval": "1s", "max_flows": "many", "jitter": "soon", "nat": "maybe", "resource": map[string]any{"cloud.account.id": 12}} {
+		err := confmap.NewFromStringMap(map[string]any{key: value}).Unmarshal(createDefaultConfig())
+		assert.ErrorContains(t, err, key)
+	}
+}
+
+// literal is a provider like that of environment variables: what is behind its scheme is
+// the value, read as YAML.
+type literal struct{}
+
+func (literal) Scheme() string                 { return "literal" }
+func (literal) Shutdown(context.Context) error { return nil }
+func (literal) Retrieve(_ context.Context, uri string, _ confmap.WatcherFunc) (*confmap.Retrieved, error) {
+	return confmap.NewRetrievedFromYAML([]byte(strings.TrimPrefix(uri, "literal:")))
+}
+
+func TestAnAccountIDFromTheEnvironmentStaysAString(t *testing.T) {
+	resolver, err := confmap.NewResolver(confmap.ResolverSettings{
+		URIs: []string{"literal:resource: {cloud.account.id: '${literal:012345678901}'}"},
+		ProviderFactories: []confmap.ProviderFactory{
+			confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider { return literal{} }),
+		},
+	})
+	require.NoError(t, err)
+	conf, err := resolver.Resolve(t.Context())
+	require.NoError(t, err)
+	cfg := createDefaultConfig().(*Config)
+	require.NoError(t, conf.Unmarshal(cfg))
+	assert.Equal(t, map[string]string{"cloud.account.id": "012345678901"}, cfg.Resource)
+}

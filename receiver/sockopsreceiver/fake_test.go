@@ -1,0 +1,194 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package sockopsreceiver
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/receiver/receivertest"
+
+	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
+)
+
+// counted is what the kernel counted for one flow in one round.
+type counted struct {
+	key  bpf.FlowKey
+	flow bpf.Flow
+}
+
+// fakeKernel plays package bpf: harvest n gives rounds[n], and those after the last
+// give always. The functions replace what a method does.
+type fakeKernel struct {
+	rounds  [][]counted
+	always  []counted
+	harvest func(n int) error // after the flows were handed over
+	adopt   func(context.Context) (bpf.AdoptStats, error)
+	stats   bpf.Stats
+
+	mu       sync.Mutex
+	harvests []time.Time
+	adopted  int
+	closed   int
+	busy     bool
+}
+
+// alone fails when two methods run at once that must not.
+func (k *fakeKernel) alone() func() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.busy {
+		panic("two calls at once")
+	}
+	if k.closed > 0 {
+		panic("a call after Close")
+	}
+	k.busy = true
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.busy = false
+	}
+}
+
+func (k *fakeKernel) Adopt(ctx context.Context) (bpf.AdoptStats, error) {
+	defer k.alone()()
+	k.adopted++
+	if k.adopt != nil {
+		return k.adopt(ctx)
+	}
+	return bpf.AdoptStats{}, nil
+}
+
+func (k *fakeKernel) Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error {
+	defer k.alone()()
+	n := len(k.harvests)
+	k.harvests = append(k.harvests, time.Now())
+	round := k.always
+	if n < len(k.rounds) {
+		round = k.rounds[n]
+	}
+	for _, c := range round {
+		yield(&c.key, &c.flow)
+		c.key, c.flow = bpf.FlowKey{Role: 9}, bpf.Flow{Sent: 1 << 40} // valid during the call only
+	}
+	if k.harvest != nil {
+		return k.harvest(n)
+	}
+	return nil
+}
+
+func (k *fakeKernel) Stats() (bpf.Stats, error) { return k.stats, nil }
+
+func (k *fakeKernel) Close() error {
+	if k.closed == 0 {
+		defer k.alone()()
+	}
+	k.closed++
+	return nil
+}
+
+var errKernel = errors.New("the kernel said no")
+
+// newTestReceiver makes a receiver over k whose rounds last a minute, without jitter.
+func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change ...func(*Config)) *sockopsReceiver {
+	cfg := createDefaultConfig().(*Config)
+	cfg.CollectionInterval = time.Minute
+	cfg.Jitter = new(time.Duration)
+	cfg.Resource = map[string]string{"host.id": "host-1", "host.name": "host-1.example"}
+	for _, c := range change {
+		c(cfg)
+	}
+	require.NoError(t, cfg.Validate())
+	set := receivertest.NewNopSettings(metadata.Type)
+	set.BuildInfo.Version = "1.2.3"
+	r, err := newReceiver(set, cfg, next, func(*Config) (source, error) { return k, nil })
+	require.NoError(t, err)
+	return r
+}
+
+// play runs a receiver over the rounds of k until the last is due, and stops it in the
+// middle of the next one. In a synctest bubble.
+func play(t *testing.T, k *fakeKernel, next consumer.Metrics, change ...func(*Config)) {
+	r := newTestReceiver(t, k, next, change...)
+	require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+	for range k.rounds {
+		time.Sleep(time.Minute)
+		synctest.Wait()
+	}
+	time.Sleep(30 * time.Second)
+	require.NoError(t, r.Shutdown(t.Context()))
+}
+
+// picky is a pipeline whose answer to the n-th batch is answer(n).
+type picky struct {
+	consumertest.MetricsSink
+	answer func(n int) error
+	calls  int
+}
+
+func (p *picky) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	n := p.calls
+	p.calls++
+	if err := p.answer(n); err != nil {
+		// What a refusing pipeline leaves behind must not matter.
+		md.ResourceMetrics().RemoveIf(func(pmetric.ResourceMetrics) bool { return true })
+		return err
+	}
+	return p.MetricsSink.ConsumeMetrics(ctx, md)
+}
+
+// statusHost remembers what status was reported.
+type statusHost struct {
+	component.Host
+	events []componentstatus.Status
+}
+
+func (h *statusHost) Report(e *componentstatus.Event) {
+	h.events = append(h.events, e.Status())
+}
+
+// points flattens batches to the values of one metric, in order.
+func points(batches []pmetric.Metrics, metric string) (all []pmetric.NumberDataPoint) {
+	for _, md := range batches {
+		for _, rm := range md.ResourceMetrics().All() {
+			for _, m := range rm.ScopeMetrics().At(0).Metrics().All() {
+				if m.Name() != metric {
+					continue
+				}
+				var slice pmetric.NumberDataPointSlice
+				if m.Type() == pmetric.MetricTypeSum {
+					slice = m.Sum().DataPoints()
+				} else {
+					slice = m.Gauge().DataPoints()
+				}
+				for _, p := range slice.All() {
+					all = append(all, p)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func values(batches []pmetric.Metrics, metric string) (all []int64) {
+	for _, p := range points(batches, metric) {
+		all = append(all, p.IntValue())
+	}
+	return all
+}

@@ -1,0 +1,51 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sockopsreceiver
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
+)
+
+// Attribute sets of the counters, made once.
+var (
+	outcomeOK      = attribute.NewSet(attribute.String("outcome", "ok"))
+	outcomeFailed  = attribute.NewSet(attribute.String("outcome", "failed"))
+	reasonIdle     = attribute.NewSet(attribute.String("reason", "idle"))
+	reasonCapacity = attribute.NewSet(attribute.String("reason", "capacity"))
+)
+
+// figures are what the receiver's own observable metrics show: as of the last round,
+// so that who reads them never meets the source, which may just be closing.
+type figures struct {
+	flows, remembered, overflowed, unseen, smoothed atomic.Int64
+}
+
+// register shows the figures until the telemetry is shut down. An error says which are
+// not shown.
+func (f *figures) register(t *metadata.TelemetryBuilder, capacity int) error {
+	show := func(n *atomic.Int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(n.Load())
+			return nil
+		}
+	}
+	return errors.Join(
+		t.RegisterReceiverSockopsFlowsCallback(show(&f.flows)),
+		t.RegisterReceiverSockopsFlowsRememberedCallback(show(&f.remembered)),
+		t.RegisterReceiverSockopsFlowsOverflowedCallback(show(&f.overflowed)),
+		t.RegisterReceiverSockopsConnectionsUnseenCallback(show(&f.unseen)),
+		t.RegisterReceiverSockopsRttSmoothedCallback(show(&f.smoothed)),
+		t.RegisterReceiverSockopsFlowsCapacityCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(capacity))
+			return nil
+		}),
+	)
+}

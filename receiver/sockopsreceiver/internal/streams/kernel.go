@@ -1,0 +1,84 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package streams
+
+import (
+	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+)
+
+// keyOf gives the identity on the wire of a flow of the kernel. What the wire does not
+// carry is left out, so that flows which differ in nothing else become one: the network
+// namespace, a listener's peer, the addresses of an overflow flow.
+func keyOf(k *bpf.FlowKey) key {
+	role := flowattr.RoleKind(k.Role)
+	if role > flowattr.RoleListener {
+		role = flowattr.RoleUnknown
+	}
+	switch k.Kind {
+	case bpf.KindOverflowIPv4, bpf.KindOverflowIPv6:
+		if role == flowattr.RoleListener {
+			role = flowattr.RoleUnknown // see key.overflow
+		}
+		return key{kind: kind(k.Kind), role: role}
+	}
+	id := key{local: k.Local, localPort: k.LocalPort, role: role}
+	if role != flowattr.RoleListener {
+		id.peer, id.peerPort = k.Peer, k.PeerPort
+	}
+	return id
+}
+
+// sumsOf lays out the sums of a flow of the kernel, and says whether any is not zero.
+func sumsOf(f *bpf.Flow, s *[numSums]uint64) (some bool) {
+	s[sent], s[received] = f.Sent, f.Received
+	s[segmentsSent], s[segmentsReceived] = f.SegmentsSent, f.SegmentsReceived
+	copy(s[retransmissions:], f.Retransmissions[:])
+	copy(s[timeouts:], f.Timeouts[:])
+	s[attempted], s[opened] = f.Attempted, f.Opened
+	copy(s[failed:], f.Failed[:])
+	copy(s[closed:], f.Closed[:])
+	s[active], s[retransmitting] = f.Active, f.Retransmitting
+	s[listenDrops] = f.ListenDrops
+	return *s != [numSums]uint64{}
+}
+
+// Add adds what the kernel counted for a flow since the last harvest. Key and flow are
+// read during the call only. It is the yield function of a harvest.
+func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow) {
+	counted := sumsOf(f, &t.sums) || f.Rtt.Count != 0 || f.Connect.Count != 0
+	if !counted && f.Open == [phases]uint64{} {
+		return
+	}
+	t.harvested++
+	s := t.hold(keyOf(k))
+	for p, n := range f.Open {
+		s.open[p] += n
+	}
+	if !counted {
+		return
+	}
+	a := t.account(s)
+	for i, n := range t.sums {
+		a.sums[i] += n
+	}
+	t.addHistogram(a, rtt, &f.Rtt)
+	t.addHistogram(a, connect, &f.Connect)
+}
+
+func (t *Table) addHistogram(a *account, which int, from *bpf.Histogram) {
+	if from.Count == 0 {
+		return
+	}
+	h := t.histogram(a, which)
+	h.count += from.Count
+	h.sumUS += from.SumUs
+	h.maxUS = max(h.maxUS, from.MaxUs)
+	h.minUS = min(h.minUS, ^from.MinUsInverted)
+	for i, n := range &from.Buckets {
+		h.buckets[i] += uint64(n)
+	}
+}

@@ -1,0 +1,61 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package streams
+
+import (
+	"net/netip"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+)
+
+// kind tells a flow from the flows of those that found no room (enum kind of flow.h).
+type kind uint8
+
+const (
+	kindFlow kind = iota
+	kindOverflowIPv4
+	kindOverflowIPv6
+)
+
+// overflowFlows is how many overflow flows there can be: two network types, and the
+// roles but the listener's.
+const overflowFlows = 2 * 3
+
+// key is a flow's identity on the wire: two keys that differ are written with
+// attributes that differ. It is small and holds no pointer, for the map's sake.
+type key struct {
+	local, peer         [16]byte // IPv4 as IPv4-mapped IPv6
+	localPort, peerPort uint16
+	role                flowattr.RoleKind
+	kind                kind
+}
+
+// overflow is the flow that counts k if there is no room for k. A listener's drops go
+// to the role unknown: an overflow flow has no address, which is all that a listener
+// is known by.
+func (k *key) overflow() key {
+	o := key{kind: kindOverflowIPv6, role: k.role}
+	if netip.AddrFrom16(k.local).Is4In6() {
+		o.kind = kindOverflowIPv4
+	}
+	if o.role == flowattr.RoleListener {
+		o.role = flowattr.RoleUnknown
+	}
+	return o
+}
+
+// flow gives the identity as the rest of the project knows it.
+func (k *key) flow() flowattr.Flow {
+	f := flowattr.Flow{Role: k.role}
+	switch k.kind {
+	case kindOverflowIPv4, kindOverflowIPv6:
+		f.Overflow, f.IPv6 = true, k.kind == kindOverflowIPv6
+		return f
+	}
+	f.Local, f.LocalPort = netip.AddrFrom16(k.local).Unmap(), k.localPort
+	if k.role != flowattr.RoleListener {
+		f.Peer, f.PeerPort = netip.AddrFrom16(k.peer).Unmap(), k.peerPort
+	}
+	return f
+}

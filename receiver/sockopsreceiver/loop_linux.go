@@ -1,0 +1,84 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sockopsreceiver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.opentelemetry.io/otel/metric"
+	"go.uber.org/zap"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
+)
+
+// loop runs the rounds. Its goroutine owns all of it but the figures.
+type loop struct {
+	config    *Config
+	version   string // of the distribution
+	next      consumer.Metrics
+	random    *rand.Rand
+	host      component.Host
+	logger    *zap.Logger
+	obsreport *receiverhelper.ObsReport
+	telemetry *metadata.TelemetryBuilder
+	figures   figures
+
+	source   source
+	resource pcommon.Resource
+	clock    clock
+	whole    pcommon.Timestamp // end of the last round that was harvested whole
+	failing  bool              // the last harvest failed
+	table    *streams.Table
+
+	done   chan struct{} // closed at the end, and then
+	result error         // says what went wrong in the last round
+}
+
+// run goes from round to round until stopping is done, and frees the source. ctx goes to
+// the pipeline; it outlives stopping, so that the last round is delivered.
+func (l *loop) run(ctx, stopping context.Context) {
+	defer close(l.done)
+	timer := time.NewTimer(l.pause())
+	defer timer.Stop()
+	if l.config.AdoptExisting {
+		l.adopt(stopping)
+	}
+	for {
+		select {
+		case <-stopping.Done():
+			l.result = errors.Join(l.round(ctx, true), l.source.Close())
+			return
+		case <-timer.C:
+			timer.Reset(l.pause())  // first, so that the time of the round is part of the pause
+			_ = l.round(ctx, false) // it has said what went wrong
+		}
+	}
+}
+
+// pause is the time from one round to the next: interval ± jitter.
+func (l *loop) pause() time.Duration {
+	j := l.config.jitter()
+	return l.config.CollectionInterval - j + time.Duration(l.random.Int64N(2*int64(j)+1))
+}
+
+// adopt takes over the connections that were open before the start. It is done before the
+// first round, because the source does one thing at a time.
+func (l *loop) adopt(stopping context.Context) {
+	st, err := l.source.Adopt(stopping)
+	if err != nil && stopping.Err() == nil {
+		l.telemetry.ReceiverSockopsAdoptionFailures.Add(stopping, 1)
+		l.logger.Warn("Connections that were open before the start may be missing.", zap.Error(err))
+	}
+	l.telemetry.ReceiverSockopsAdoptedSockets.Add(stopping, int64(st.Adopted))
+	l.telemetry.ReceiverSockopsAdoptionNamespaces.Add(stopping, int64(st.Namespaces-st.NamespacesFailed), metric.WithAttributeSet(outcomeOK))
+	l.telemetry.ReceiverSockopsAdoptionNamespaces.Add(stopping, int64(st.NamespacesFailed), metric.WithAttributeSet(outcomeFailed))
+}

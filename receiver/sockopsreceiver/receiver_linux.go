@@ -1,0 +1,135 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sockopsreceiver
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/receiver"
+	"go.opentelemetry.io/collector/receiver/receiverhelper"
+	"go.uber.org/zap"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
+)
+
+// sockopsReceiver is the receiver between the collector's calls: Start loads the kernel
+// side and sets off the loop, which does all the rest until Shutdown.
+type sockopsReceiver struct {
+	config    *Config
+	settings  receiver.Settings
+	next      consumer.Metrics
+	load      func(*Config) (source, error)
+	random    *rand.Rand // jitter; tests seed it
+	obsreport *receiverhelper.ObsReport
+	telemetry *metadata.TelemetryBuilder
+
+	loop     *loop              // nil unless started
+	stop     context.CancelFunc // ends the rounds
+	abort    context.CancelFunc // ends a call to the pipeline
+	shutdown sync.Once
+}
+
+func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, load func(*Config) (source, error)) (*sockopsReceiver, error) {
+	obsreport, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
+		ReceiverID:             set.ID,
+		ReceiverCreateSettings: set,
+	})
+	if err != nil {
+		return nil, err
+	}
+	telemetry, err := metadata.NewTelemetryBuilder(set.TelemetrySettings)
+	if err != nil {
+		return nil, err
+	}
+	return &sockopsReceiver{
+		config:    cfg,
+		settings:  set,
+		next:      next,
+		load:      load,
+		random:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		obsreport: obsreport,
+		telemetry: telemetry,
+	}, nil
+}
+
+// Start loads the kernel side: once it has returned, every new connection is counted.
+// Those open before are taken over in the background.
+func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
+	clock := newClock() // before anything is counted
+	src, err := r.load(r.config)
+	if err != nil {
+		return fmt.Errorf("count TCP connections: %w", err)
+	}
+	r.loop = &loop{
+		config:    r.config,
+		version:   r.settings.BuildInfo.Version,
+		next:      r.next,
+		random:    r.random,
+		host:      host,
+		logger:    r.settings.Logger,
+		obsreport: r.obsreport,
+		telemetry: r.telemetry,
+		source:    src,
+		resource:  newResource(r.settings.BuildInfo.Version, r.config.Resource),
+		clock:     clock,
+		whole:     clock.last,
+		table: streams.New(streams.Settings{
+			MaxFlows:    r.config.MaxFlows,
+			IdleTimeout: r.config.IdleTimeout,
+			Cumulative:  r.config.Temporality == TemporalityCumulative,
+		}),
+		done: make(chan struct{}),
+	}
+	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows); err != nil {
+		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
+	}
+
+	// Not Start's context: that one ends with the start.
+	var ctx, stopping context.Context
+	ctx, r.abort = context.WithCancel(context.Background())
+	stopping, r.stop = context.WithCancel(ctx)
+	go r.loop.run(ctx, stopping)
+	return nil
+}
+
+// abortGrace is how long Shutdown waits after its own context has ended: enough for a
+// pipeline that heeds its context, and for the kernel side to be freed (below 1 s).
+const abortGrace = 2 * time.Second
+
+// Shutdown harvests a last time, hands the round to the pipeline, and stops counting. If
+// ctx ends before, the call to the pipeline is cut short. Safe to call again, and without
+// Start.
+func (r *sockopsReceiver) Shutdown(ctx context.Context) (err error) {
+	r.shutdown.Do(func() {
+		if r.loop != nil {
+			err = r.finish(ctx)
+		}
+		r.telemetry.Shutdown()
+	})
+	return err
+}
+
+func (r *sockopsReceiver) finish(ctx context.Context) error {
+	defer r.abort()
+	r.stop()
+	select {
+	case <-r.loop.done:
+		return r.loop.result
+	case <-ctx.Done():
+		r.abort()
+	}
+	select {
+	case <-r.loop.done:
+		return r.loop.result
+	case <-time.After(abortGrace):
+		return fmt.Errorf("the last round is still with the pipeline: %w", ctx.Err())
+	}
+}
