@@ -1,0 +1,154 @@
+# Copyright The flow monitor Authors
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# The steps of a target are meant in their order; go itself uses all cores.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# Debian leaves these out of an ordinary user's PATH; nft, nginx and tc live there.
+export PATH := $(PATH):/usr/sbin:/sbin
+export MAKE
+
+DISTRIBUTION := cmd/otelcol-flowmonitor
+BINARY := bin/otelcol-flowmonitor
+# Where the end-to-end suites and the demo find the collector.
+export FLOWMONITOR_COLLECTOR := $(CURDIR)/$(BINARY)
+
+# The same binary from the same commit, wherever and by whomever it is built: no paths, no VCS stamp, and no cgo,
+# which Go would otherwise use wherever it happens to find a C compiler.
+BUILD_FLAGS := -trimpath -buildvcs=false -mod=readonly -ldflags "-s -w"
+
+UNIT_PACKAGES = $$(go list ./... | grep -vE '^github.com/otel-flowmonitor/flowmonitor/test(/|$$)')
+# Packages whose go:generate lines need no eBPF compiler.
+GENERATED_PACKAGES = $$(go list -e ./... | grep -vE '^github.com/otel-flowmonitor/flowmonitor/bpf(/|$$)')
+
+BENCHTIME ?= 1s
+FUZZTIME ?= 1m
+
+## Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^## / {printf "\n%s\n", substr($$0, 4)} /^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup-run build ## watch this machine's own connections (examples/quickstart); ends with Ctrl-C
+	cd examples/quickstart && exec $(FLOWMONITOR_COLLECTOR) --config config.yaml
+
+.PHONY: demo
+demo: setup-demo build ## two VPCs, a transit gateway, faults and verdicts, in under two minutes
+	go run ./examples/demo
+
+.PHONY: build
+build: ## compile the collector, bin/otelcol-flowmonitor, from the committed sources
+	@mkdir -p bin
+	CGO_ENABLED=0 go -C $(DISTRIBUTION) build $(BUILD_FLAGS) -o $(CURDIR)/$(BINARY) .
+
+.PHONY: setup
+setup: setup-test ## install the Debian packages that the tests call, where missing
+
+.PHONY: setup-run setup-demo setup-test setup-generate setup-race
+setup-run setup-demo setup-test setup-generate setup-race: setup-%:
+	@scripts/setup.sh $*
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin out
+
+## Tests
+
+TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-e2e demo \
+	test-race bench-short fuzz-short check-reproducible check-generated check-embed
+
+.PHONY: test
+test: ## everything that CI runs (.ci/run), set-up included
+	@scripts/steps.sh $(TEST_STEPS)
+
+.PHONY: test-unit
+test-unit: ## the packages' own tests; as root, those that need the kernel too
+	@scripts/go-test.sh unit -count=1 -p 2 -timeout 10m $(UNIT_PACKAGES)
+
+.PHONY: test-e2e
+test-e2e: build ## the suites in test/, against the built collector
+	@scripts/go-test.sh e2e -count=1 -p 1 -timeout 20m ./test/...
+
+.PHONY: test-race
+test-race: setup-race ## the processors' tests under the race detector
+	@CGO_ENABLED=1 scripts/go-test.sh race -race -count=1 -p 2 -timeout 10m ./processor/... ./internal/exphist/... ./internal/flowattr/...
+
+.PHONY: test-scripts
+test-scripts: ## the tests of the scripts themselves
+	@for test in scripts/*_test.sh; do $$test; done
+
+.PHONY: bench
+bench: ## all benchmarks (BENCHTIME=1s)
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT_PACKAGES)
+
+.PHONY: bench-short
+bench-short: ## each benchmark once, to see that it still runs
+	@mkdir -p out
+	@go test -run '^$$' -bench . -benchtime 1x $(UNIT_PACKAGES) 2>&1 | tee out/bench.log | grep -E '^(Benchmark|FAIL|panic:|---)'
+
+.PHONY: fuzz
+fuzz: ## every fuzz test (FUZZTIME=1m each)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: fuzz-short
+fuzz-short: ## every fuzz test on two thousand inputs
+	@scripts/fuzz.sh 2000x # a number, not a time: at its end go test -fuzz now and then reports a deadline as a failure
+
+## Checks
+
+.PHONY: lint
+lint: ## go vet, go mod tidy, gofmt, licence lines, shell syntax
+	@scripts/lint.sh
+
+.PHONY: check-versions
+check-versions: ## no collector module drifts from the pinned set
+	@scripts/check-versions.sh
+
+.PHONY: validate-examples
+validate-examples: build ## the collector takes every configuration in examples/; no YAML file is without a check
+	@scripts/check-examples.sh $(BINARY)
+
+.PHONY: check-generated
+check-generated: ## committed generated files are what make generate writes
+	@scripts/check-generated.sh
+
+.PHONY: check-embed
+check-embed: ## somebody else's collector builds with the components (examples/embed)
+	@scripts/check-embed.sh
+
+.PHONY: check-reproducible
+check-reproducible: ## two builds are byte-identical
+	@scripts/check-reproducible.sh $(BINARY)
+
+.PHONY: check-reproducible-cold
+check-reproducible-cold: ## the same, the second one with an empty build cache (minutes)
+	@scripts/check-reproducible.sh --cold $(BINARY)
+
+## Maintenance
+
+.PHONY: generate
+generate: generate-bpf generate-code generate-dist ## make all generated files again
+
+.PHONY: generate-bpf
+generate-bpf: setup-generate ## the eBPF objects and their loaders (installs the pinned clang)
+	go generate ./bpf/...
+
+.PHONY: generate-code
+generate-code: ## mdatagen's output and the tables of the READMEs
+	go generate $(GENERATED_PACKAGES)
+
+.PHONY: generate-dist
+generate-dist: ## the collector's sources, go.mod and go.sum, with ocb
+	go tool -modfile=tools/go.mod builder --config builder-config.yaml --skip-compilation
+	scripts/check-embed.sh --update
+
+.PHONY: tidy
+tidy: ## go.mod and go.sum of the module and of the tools
+	go mod tidy
+	go -C tools mod tidy
+	@scripts/check-versions.sh go.mod

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Copyright The flow monitor Authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Validates every collector configuration under examples/ with the built collector, and fails for any YAML file of
+# the repository that neither this nor another check reads.
+#
+#   check-examples.sh COLLECTOR
+set -euo pipefail
+collector=$(readlink -f "$1")
+# Its test runs it in a repository of its own.
+cd "${CHECK_EXAMPLES_REPOSITORY:-$(dirname "$0")/..}"
+
+failed=0
+complain() {
+  echo "check-examples: $1" >&2
+  failed=1
+}
+
+validated=0
+while IFS= read -r -d '' file; do
+  [[ -f $file ]] || continue
+  folder=$(dirname "$file")
+  case $file in
+    # ocb reads these, in check-generated and check-embed.
+    builder-config.yaml | examples/embed/builder-config.yaml) ;;
+    # mdatagen reads these, in check-generated.
+    receiver/*/metadata.yaml | processor/*/metadata.yaml) ;;
+    # Read by the tests of the package that the folder belongs to; a package without tests reads nothing.
+    */testdata/*)
+      compgen -G "${file%%/testdata/*}/*_test.go" >/dev/null || complain "$file belongs to a package that has no test"
+      ;;
+    examples/*/prometheus.yaml | examples/*/prometheus.yml)
+      promtool check config "$file" >/dev/null || complain "$file: promtool refuses it"
+      ;;
+    # Opened by the flowmonitor processor when it starts, not when it is validated: a Go test starts it on each.
+    examples/*/topology*.yaml | examples/*/monitors*.yaml)
+      [[ -f examples/inputs_test.go ]] || complain "$file is read by no test (examples/inputs_test.go is gone)"
+      ;;
+    examples/*)
+      if ! grep -q '^service:' "$file"; then
+        complain "$file is no collector configuration, and no check reads it"
+      # In its own folder, as a user would run it: paths in it are relative to that.
+      elif (cd "$folder" && "$collector" validate --config "$(basename "$file")"); then
+        validated=$((validated + 1))
+      else
+        complain "$file: the collector refuses it"
+      fi
+      ;;
+    *) complain "$file is read by no check" ;;
+  esac
+done < <(git ls-files -z --cached --others --exclude-standard -- '*.yaml' '*.yml')
+
+((validated)) || complain "there is no collector configuration under examples/"
+
+((failed)) || echo "ok  $validated collector configurations; every YAML file has its check"
+exit "$failed"

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Copyright The flow monitor Authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# check-examples.sh on small repositories: what it must pass and what it must not.
+set -euo pipefail
+check=$(dirname "$(readlink -f "$0")")/check-examples.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# A stand-in for the collector that refuses what says so.
+collector=$work/collector
+cat >"$collector" <<'SH'
+#!/bin/sh
+[ "$1 $2" = "validate --config" ] && ! grep -q refuse "$3"
+SH
+chmod 755 "$collector"
+
+# A repository with one good configuration.
+new_repository() {
+  repository=$(mktemp -d "$work/repository.XXXX")
+  git -C "$repository" init -q
+  write examples/quickstart/config.yaml 'service: {}'
+}
+
+write() {
+  mkdir -p "$repository/$(dirname "$1")"
+  echo "$2" >"$repository/$1"
+}
+
+# expect WANTED-STATUS WANTED-WORDS
+expect() {
+  local status=0 output
+  output=$(CHECK_EXAMPLES_REPOSITORY=$repository "$check" "$collector" 2>&1) || status=$?
+  if [[ $status != "$1" || $output != *"$2"* ]]; then
+    printf 'FAIL: %s: status %s (wanted %s), should say "%s":\n%s\n' "$case_name" "$status" "$1" "$2" "$output"
+    failed=1
+  fi
+}
+
+start() {
+  case_name=$1
+  new_repository
+}
+
+start "a repository of checked files passes"
+write builder-config.yaml 'dist: {}'
+write receiver/r/metadata.yaml 'type: r'
+write receiver/r/testdata/config.yaml 'r: {}'
+write receiver/r/config_test.go 'package r'
+expect 0 "ok  1 collector configurations"
+
+start "a configuration that the collector refuses"
+write examples/other/config.yaml 'service: {} # refuse'
+expect 1 "examples/other/config.yaml: the collector refuses it"
+
+start "a YAML file that is no configuration"
+write examples/other/values.yaml 'a: b'
+expect 1 "examples/other/values.yaml is no collector configuration, and no check reads it"
+
+start "a YAML file that nobody reads"
+write deploy/thing.yml 'a: b'
+expect 1 "deploy/thing.yml is read by no check"
+
+start "test data of a package without tests"
+write receiver/r/testdata/config.yaml 'r: {}'
+expect 1 "belongs to a package that has no test"
+
+start "a topology that no test reads"
+write examples/quickstart/topology.yaml 'vpcs: []'
+expect 1 "examples/quickstart/topology.yaml is read by no test"
+
+start "a topology that a test reads"
+write examples/quickstart/topology.yaml 'vpcs: []'
+write examples/inputs_test.go 'package examples'
+expect 0 "ok  1 collector configurations"
+
+start "no configuration at all is not success"
+rm -r "$repository/examples"
+expect 1 "there is no collector configuration under examples/"
+
+((failed)) || echo "ok  check-examples.sh"
+exit "$failed"
