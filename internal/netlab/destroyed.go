@@ -1,0 +1,80 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package netlab
+
+import (
+	"net/netip"
+)
+
+// Destroyed is a TCP socket at its end: what the kernel knew of it when it was
+// destroyed. Nothing comes after it, unlike with a read before close().
+type Destroyed struct {
+	// Local and Remote are as the socket had them: a socket of AF_INET6 that spoke
+	// IPv4 has IPv4-mapped addresses. The remote port is 0 for a listener, and for a
+	// connection that never came to be (its local address may be gone too).
+	Local, Remote netip.AddrPort
+
+	// Cookie is the socket's SO_COOKIE, unique on this machine until it restarts.
+	Cookie uint64
+
+	Info TCPInfo
+}
+
+// Listener reports whether the socket listened: it had no peer at all.
+func (d Destroyed) Listener() bool {
+	return d.Remote.Port() == 0 && (!d.Remote.Addr().IsValid() || d.Remote.Addr().IsUnspecified())
+}
+
+// TCPInfo is the part of struct tcp_info (linux/tcp.h) that counts. Bytes are
+// those of the kernel: acknowledged ones include the sequence numbers of SYN and
+// FIN.
+type TCPInfo struct {
+	BytesAcked    uint64
+	BytesReceived uint64
+	BytesSent     uint64
+	BytesRetrans  uint64
+
+	SegsOut     uint32
+	SegsIn      uint32
+	DataSegsOut uint32
+	DataSegsIn  uint32
+
+	TotalRetrans uint32
+
+	// TotalRTO counts timer expirations that retransmitted. It is only known when
+	// HasTotalRTO is true: from Linux 6.7 on, and not from [Node.WatchDestroyedBySS],
+	// for ss of iproute2 6.1 does not print it.
+	TotalRTO    uint16
+	HasTotalRTO bool
+}
+
+// Sum adds up the counters of all sockets. HasTotalRTO is true if it is for all.
+func Sum(sockets []Destroyed) TCPInfo64 {
+	t := TCPInfo64{Sockets: len(sockets), HasTotalRTO: true}
+	for _, s := range sockets {
+		t.BytesAcked += s.Info.BytesAcked
+		t.BytesReceived += s.Info.BytesReceived
+		t.BytesSent += s.Info.BytesSent
+		t.BytesRetrans += s.Info.BytesRetrans
+		t.SegsOut += uint64(s.Info.SegsOut)
+		t.SegsIn += uint64(s.Info.SegsIn)
+		t.DataSegsOut += uint64(s.Info.DataSegsOut)
+		t.DataSegsIn += uint64(s.Info.DataSegsIn)
+		t.TotalRetrans += uint64(s.Info.TotalRetrans)
+		t.TotalRTO += uint64(s.Info.TotalRTO)
+		t.HasTotalRTO = t.HasTotalRTO && s.Info.HasTotalRTO
+	}
+	return t
+}
+
+// TCPInfo64 is the sum of many [TCPInfo].
+type TCPInfo64 struct {
+	Sockets                                            int
+	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
+	SegsOut, SegsIn, DataSegsOut, DataSegsIn           uint64
+	TotalRetrans, TotalRTO                             uint64
+	HasTotalRTO                                        bool
+}
