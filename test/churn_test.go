@@ -42,7 +42,7 @@ func (f *flows) add(_ *bpf.FlowKey, v *bpf.Flow) {
 	}
 }
 
-func (f *flows) equal(t testing.TB, kernel netlab.TCPInfo64) {
+func (f *flows) equal(t testing.TB, kernel netlab.Totals) {
 	t.Helper()
 	assert.Equal(t, kernel.DataSegsOut, f.segmentsSent, "segments sent")
 	assert.Equal(t, kernel.DataSegsIn, f.segmentsReceived, "segments received")

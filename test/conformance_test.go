@@ -83,7 +83,7 @@ func watch(t testing.TB, n *netlab.Node) oracle {
 }
 
 // ended waits for the ends of n connections and sums up their counters.
-func (o oracle) ended(t testing.TB, n int) netlab.TCPInfo64 {
+func (o oracle) ended(t testing.TB, n int) netlab.Totals {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -184,7 +184,7 @@ func TestTotalsEqualTheApplicationsAndTheKernels(t *testing.T) {
 }
 
 // equalKernel compares with the sums of the final TCP_INFO of the same sockets.
-func equalKernel(t testing.TB, kernel netlab.TCPInfo64, points []collector.Point) {
+func equalKernel(t testing.TB, kernel netlab.Totals, points []collector.Point) {
 	t.Helper()
 	assert.EqualValues(t, kernel.DataSegsOut, collector.Sum(points, flowattr.MetricSegmentsSent), "segments sent")
 	assert.EqualValues(t, kernel.DataSegsIn, collector.Sum(points, flowattr.MetricSegmentsReceived), "segments received")

@@ -264,6 +264,7 @@ func TestAppsSayWhatIsWrong(t *testing.T) {
 	victim, err := b.StartServer(short, ServerConfig{Listen: dual})
 	require.NoError(t, err)
 	cancel()
+	<-victim.proc.done
 	_, err = victim.Stop(ctx)
 	assert.ErrorContains(t, err, "has ended")
 

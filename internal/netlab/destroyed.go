@@ -52,8 +52,8 @@ type TCPInfo struct {
 }
 
 // Sum adds up the counters of all sockets. HasTotalRTO is true if it is for all.
-func Sum(sockets []Destroyed) TCPInfo64 {
-	t := TCPInfo64{Sockets: len(sockets), HasTotalRTO: true}
+func Sum(sockets []Destroyed) Totals {
+	t := Totals{Sockets: len(sockets), HasTotalRTO: true}
 	for _, s := range sockets {
 		t.BytesAcked += s.Info.BytesAcked
 		t.BytesReceived += s.Info.BytesReceived
@@ -70,8 +70,8 @@ func Sum(sockets []Destroyed) TCPInfo64 {
 	return t
 }
 
-// TCPInfo64 is the sum of many [TCPInfo].
-type TCPInfo64 struct {
+// Totals is the sum of many [TCPInfo].
+type Totals struct {
 	Sockets                                            int
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
 	SegsOut, SegsIn, DataSegsOut, DataSegsIn           uint64

@@ -25,11 +25,12 @@
 //     discovery have nothing to do. Segmentation and checksum offloads are off, so
 //     that what is lost is a segment (see offload.go).
 //     A cable is as fast as the machine, and its queue is the kernel's: transfers at
-//     full speed fill it and lose some segments, as on any network. Light traffic
-//     loses none.
+//     full speed fill it and lose some segments, as on any network, and on a busy
+//     machine TCP now and then sends again what only was late. Light traffic
+//     retransmits next to nothing; a test that wants exactly nothing is wrong.
 //   - A fault ([Loss], [Delay], [Blackhole], [Refused], [Reset], [Unreachable]) is
 //     put on a link ([Link.Fault]) or at a node ([Node.Fault]), in one [Direction] or
-//     both, and cleared by itself. It is an nftables table at the ingress hook of
+//     both, and cleared one by one. It is an nftables table at the ingress hook of
 //     the receiving end of the cable; a delay is a relay in this process besides.
 //     tcpdump looks before that hook: it shows packets that are then dropped.
 //   - Servers and clients for traffic with exact counts, and slow readers, are in the

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -136,7 +137,34 @@ func (k *Link) make(i int) error {
 			return fmt.Errorf("node %q: %w", p.node.name, err)
 		}
 	}
+	for _, p := range []*port{k.a, k.b} {
+		if err := p.node.ns.do(p.waitUp); err != nil {
+			return fmt.Errorf("node %q: %w", p.node.name, err)
+		}
+	}
 	return nil
+}
+
+// upTimeout bounds the wait for a worker of the kernel to see that a cable is in.
+const upTimeout = 10 * time.Second
+
+// waitUp waits until the port can send. The end that was brought up first got its
+// carrier with the second, and has a queue only when a worker of the kernel has
+// noticed: what is sent before is dropped without a trace. To ask for the link,
+// from Linux 6.8 on, makes the kernel look.
+func (p *port) waitUp() error {
+	for deadline := time.Now().Add(upTimeout); ; time.Sleep(time.Millisecond) {
+		link, err := netlink.LinkByIndex(p.index)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s is %s, not up, after %v", p.device, link.Attrs().OperState, upTimeout)
+		}
+	}
 }
 
 // single is the network that holds a only.

@@ -127,5 +127,6 @@ func drops(t testing.TB, n *Node) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return ssDrops(pid)
+	s, err := findNetlinkSocket(pid)
+	return s.drops, err
 }

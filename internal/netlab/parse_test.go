@@ -284,25 +284,25 @@ func FuzzCounters(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseCounters(b, "t") })
 }
 
-func TestDropsOfANetlinkSocketAreRead(t *testing.T) {
+func TestNetlinkSocketOfAProcessIsFound(t *testing.T) {
 	const table = `sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
 000000001a37e6ed 4   0          00000005 0        0        0     2        1        44547
 00000000281effce 4   26224      00000005 0        0        0     2        17       44555
 00000000281effcf 0   26225      00000005 0        0        0     2        3        44556
 00000000281effcf 4   26226      00000004 0        0        0     2        3        44556
 `
-	got, err := parseNetlinkDrops([]byte(table), 26224)
+	got, err := parseNetlinkSocket([]byte(table), 26224)
 	require.NoError(t, err)
-	assert.EqualValues(t, 17, got)
+	assert.Equal(t, netlinkSocket{drops: 17, inode: 44555}, got)
 	for _, other := range []int{26225, 26226, 1} {
-		_, err = parseNetlinkDrops([]byte(table), other)
+		_, err = parseNetlinkSocket([]byte(table), other)
 		assert.Error(t, err)
 	}
 }
 
-func FuzzNetlinkDrops(f *testing.F) {
+func FuzzNetlinkSocket(f *testing.F) {
 	f.Add([]byte("00000000281effce 4   26224      00000005 0        0        0     2        17       44555"))
-	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseNetlinkDrops(b, 26224) })
+	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = parseNetlinkSocket(b, 26224) })
 }
 
 func TestDrawnSizesStayInTheirRange(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,13 +24,18 @@ import (
 
 // WatchDestroyedBySS is [Node.WatchDestroyed] with the kernel's announcements read
 // by ss of iproute2 ("ss -E -t -i"): an implementation that is not ours. It lacks
-// [TCPInfo.TotalRTO]. The receive buffer of ss is 1 MiB, some hundred sockets that
-// end in one instant: with more, an overrun is detected and reported by Close and
-// Wait, and WatchDestroyed is the one to take.
+// [TCPInfo.TotalRTO]. ss gives itself a receive buffer of 1 MiB, which some hundred
+// sockets fill that end in one instant; it is made as large as that of
+// WatchDestroyed from outside. An overrun is detected, and reported by Close and
+// Wait.
 //
 // The process runs in the node's namespace and in the caller's cgroup: that of the
 // node is for what is watched.
 func (n *Node) WatchDestroyedBySS(ctx context.Context) (*DestroyWatch, error) {
+	return n.watchDestroyedBySS(ctx, receiveBuffer)
+}
+
+func (n *Node) watchDestroyedBySS(ctx context.Context, buffer int) (*DestroyWatch, error) {
 	stdbuf, err := lookTool("stdbuf")
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func (n *Node) WatchDestroyedBySS(ctx context.Context) (*DestroyWatch, error) {
 	var once sync.Once
 	stop := func() {
 		once.Do(func() {
-			if drops, err := ssDrops(pid); err == nil && drops > 0 {
+			if s, err := findNetlinkSocket(pid); err == nil && s.drops > 0 {
 				w.fail(ErrOverrun)
 			}
 			close(stopping)
@@ -101,7 +107,11 @@ func (n *Node) WatchDestroyedBySS(ctx context.Context) (*DestroyWatch, error) {
 		})
 		<-done
 	}
-	if err := ssReady(ctx, pid); err != nil {
+	err = ssReady(ctx, pid)
+	if err == nil {
+		err = setBuffer(pid, buffer)
+	}
+	if err != nil {
 		stop()
 		return nil, fmt.Errorf("watch the sockets of %q with ss: %w", n.name, err)
 	}
@@ -119,7 +129,7 @@ func ssReady(ctx context.Context, pid int) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, err := ssDrops(pid); err == nil {
+		if _, err := findNetlinkSocket(pid); err == nil {
 			return nil
 		}
 		select {
@@ -130,20 +140,26 @@ func ssReady(ctx context.Context, pid int) error {
 	}
 }
 
-// ssDrops reads how many announcements the kernel could not give to process pid.
-// It is an error if the process does not listen to any.
-func ssDrops(pid int) (uint64, error) {
-	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseNetlinkDrops(table, pid)
+// netlinkSocket is what /proc/net/netlink tells of a socket.
+type netlinkSocket struct {
+	drops uint64 // announcements that the kernel could not put into its buffer
+	inode uint64
 }
 
-// parseNetlinkDrops finds in /proc/net/netlink the sock_diag socket of a port id
+// findNetlinkSocket finds the socket by which process pid listens to announcements
+// of the kernel. It is an error if there is none.
+func findNetlinkSocket(pid int) (netlinkSocket, error) {
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", pid))
+	if err != nil {
+		return netlinkSocket{}, err
+	}
+	return parseNetlinkSocket(table, pid)
+}
+
+// parseNetlinkSocket finds in /proc/net/netlink the sock_diag socket of a port id
 // that is in both TCP groups. Columns: sk, protocol, port id, groups, receive and
 // write memory, dump, locks, drops, inode.
-func parseNetlinkDrops(table []byte, portID int) (uint64, error) {
+func parseNetlinkSocket(table []byte, portID int) (s netlinkSocket, err error) {
 	for line := range bytes.Lines(table) {
 		f := strings.Fields(string(line))
 		if len(f) < 10 || f[1] != strconv.Itoa(unix.NETLINK_INET_DIAG) || f[2] != strconv.Itoa(portID) {
@@ -154,7 +170,50 @@ func parseNetlinkDrops(table []byte, portID int) (uint64, error) {
 		if err != nil || groups&both != both {
 			continue
 		}
-		return strconv.ParseUint(f[8], 10, 64)
+		if s.drops, err = strconv.ParseUint(f[8], 10, 64); err != nil {
+			return s, err
+		}
+		s.inode, err = strconv.ParseUint(f[9], 10, 64)
+		return s, err
 	}
-	return 0, errors.New("no such socket")
+	return s, errors.New("no such socket")
+}
+
+// setBuffer borrows the socket of process pid and sets its receive buffer: ss has
+// no option for it.
+func setBuffer(pid, buffer int) error {
+	socket, err := findNetlinkSocket(pid)
+	if err != nil {
+		return err
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	want := fmt.Sprintf("socket:[%d]", socket.inode)
+	for _, e := range entries {
+		if target, err := os.Readlink(filepath.Join(dir, e.Name())); err != nil || target != want {
+			continue
+		}
+		number, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return err
+		}
+		process, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			return fmt.Errorf("open process of ss: %w", err)
+		}
+		defer unix.Close(process)
+		fd, err := unix.PidfdGetfd(process, number, 0)
+		if err != nil {
+			return fmt.Errorf("borrow the socket of ss: %w", err)
+		}
+		defer unix.Close(fd)
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer); err != nil {
+			return fmt.Errorf("set the receive buffer of ss: %w", err)
+		}
+		return nil
+	}
+	return errors.New("ss has closed its socket")
 }

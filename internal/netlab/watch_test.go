@@ -157,11 +157,14 @@ func TestThousandsOfShortConnectionsAreAllAnnounced(t *testing.T) {
 	a, _, b := pair(t)
 	ctx := testContext(t)
 	server := serverOn(t, b)
-	at := map[*Node]*DestroyWatch{}
+	at := map[*DestroyWatch]*Node{}
 	for _, n := range []*Node{a, b} {
 		w, err := n.WatchDestroyed(ctx)
 		require.NoError(t, err)
-		at[n] = w
+		at[w] = n
+		w, err = n.WatchDestroyedBySS(ctx)
+		require.NoError(t, err)
+		at[w] = n
 	}
 	const n = 5000
 	report, err := a.RunClient(ctx, ClientConfig{
@@ -169,10 +172,9 @@ func TestThousandsOfShortConnectionsAreAllAnnounced(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, n, report.Opened)
-	for node, w := range at {
+	for w, node := range at {
 		all, err := w.Wait(ctx, n)
 		require.NoError(t, err)
-		require.NoError(t, ctx.Err())
 		sum := Sum(all)
 		if node == a {
 			assert.EqualValues(t, report.Written, sum.BytesSent-sum.BytesRetrans)
@@ -202,15 +204,18 @@ func TestOverrunOfSSIsReported(t *testing.T) {
 	a, _, b := pair(t)
 	ctx := testContext(t)
 	server := serverOn(t, b)
-	w, err := a.WatchDestroyedBySS(ctx)
+	w, err := a.watchDestroyedBySS(ctx, 1<<18)
 	require.NoError(t, err)
-	// A reader that stands still: its buffer of 1 MiB overflows.
+	// A reader that stands still: its buffer overflows.
 	require.NoError(t, signalSS(t, a, unix.SIGSTOP))
-	_, err = a.RunClient(ctx, ClientConfig{Targets: to(b, server), Connections: 4000, Concurrency: 10})
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { n, err := drops(t, a); return err == nil && n > 0 }, timeout, time.Millisecond)
+	for dropped := uint64(0); dropped == 0; {
+		_, err = a.RunClient(ctx, ClientConfig{Targets: to(b, server), Connections: 1000, Concurrency: 10, Summary: true})
+		require.NoError(t, err)
+		dropped, err = drops(t, a)
+		require.NoError(t, err)
+	}
 	require.NoError(t, signalSS(t, a, unix.SIGCONT))
-	_, err = w.Wait(ctx, 4000)
+	_, err = w.Wait(ctx, 1_000_000)
 	assert.ErrorIs(t, err, ErrOverrun)
 	_, err = w.Close()
 	assert.ErrorIs(t, err, ErrOverrun)
