@@ -1,0 +1,118 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flowmonitorprocessor
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/path"
+)
+
+// cache remembers answers by where a flow was seen and its addresses. It has two
+// generations: what is asked for moves to the young one; when that holds half of the
+// capacity, the old one is dropped and the young one takes its place. So it never
+// holds more than its capacity, and what was asked for lately stays.
+//
+// The entries of one resource are kept together under one lock, which is taken once for
+// all of the resource's points.
+type cache struct {
+	capacity int64
+	entries  atomic.Int64 // answers and origins held
+	young    atomic.Int64 // of those, the ones in the young generation
+
+	mu      sync.Mutex // of origins
+	origins map[path.Origin]*origin
+}
+
+// origin holds the answers for one resource.
+type origin struct {
+	path.Origin
+	mu         sync.Mutex
+	young, old map[flowKey]*enrichment
+	used       bool // since the last turn of the generations
+}
+
+func newCache(capacity int) *cache {
+	return &cache{capacity: int64(capacity), origins: map[path.Origin]*origin{}}
+}
+
+// at gives the locked origin of a resource; the caller unlocks it.
+func (c *cache) at(o path.Origin) *origin {
+	if c.young.Load() >= c.capacity/2 {
+		c.turn()
+	}
+	c.mu.Lock()
+	at := c.origins[o]
+	if at == nil {
+		at = &origin{Origin: o}
+		c.origins[o] = at
+		c.entries.Add(1)
+		c.young.Add(1)
+	}
+	c.mu.Unlock()
+	at.mu.Lock()
+	at.used = true
+	return at
+}
+
+// turn drops the old generation of every origin, and origins that were not seen since
+// the last turn.
+func (c *cache) turn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young.Load() < c.capacity/2 {
+		return // another goroutine did it
+	}
+	var entries int64
+	for key, at := range c.origins {
+		at.mu.Lock()
+		at.old, at.young = at.young, nil
+		if !at.used && len(at.old) == 0 {
+			delete(c.origins, key) // whoever still holds it only fails to share it
+		} else {
+			entries += int64(len(at.old)) + 1
+		}
+		at.used = false
+		at.mu.Unlock()
+	}
+	c.entries.Store(entries)
+	c.young.Store(0)
+}
+
+// get gives the answer for a flow; nil when it is not held. at is locked.
+func (c *cache) get(at *origin, k flowKey) *enrichment {
+	if e := at.young[k]; e != nil {
+		return e
+	}
+	e := at.old[k]
+	if e != nil {
+		delete(at.old, k)
+		c.entries.Add(-1)
+		c.put(at, k, e)
+	}
+	return e
+}
+
+// put remembers an answer, unless the cache is full of the answers of others. at is
+// locked.
+func (c *cache) put(at *origin, k flowKey, e *enrichment) {
+	if c.entries.Load() >= c.capacity {
+		if len(at.old) == 0 {
+			if len(at.young) == 0 {
+				return
+			}
+			at.old, at.young = at.young, nil
+			c.young.Add(-int64(len(at.old)))
+		}
+		c.entries.Add(-int64(len(at.old)))
+		at.old = nil
+	}
+	if at.young == nil {
+		at.young = map[flowKey]*enrichment{}
+	}
+	at.young[k] = e
+	c.entries.Add(1)
+	c.young.Add(1)
+}

@@ -1,0 +1,98 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flowmonitorprocessor
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/confmap"
+	"go.opentelemetry.io/collector/confmap/confmaptest"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/metadata"
+)
+
+func load(t *testing.T, name string) *Config {
+	t.Helper()
+	conf, err := confmaptest.LoadConf(filepath.Join("testdata", "config.yaml"))
+	require.NoError(t, err)
+	sub, err := conf.Sub(component.NewIDWithName(metadata.Type, name).String())
+	require.NoError(t, err)
+	cfg := NewFactory().CreateDefaultConfig().(*Config)
+	require.NoError(t, sub.Unmarshal(cfg))
+	return cfg
+}
+
+func TestTheDefaultIsValidAndNeedsNoSource(t *testing.T) {
+	cfg := load(t, "")
+	assert.Equal(t, createDefaultConfig(), cfg)
+	assert.NoError(t, confmap.Validate(cfg))
+	assert.Equal(t, 5*time.Minute, cfg.Topology.RefreshInterval)
+	assert.True(t, cfg.Attributes.Path)
+	assert.True(t, cfg.Attributes.Monitors)
+}
+
+func TestEveryOption(t *testing.T) {
+	cfg := load(t, "all")
+	want := createDefaultConfig().(*Config)
+	want.Topology.RefreshInterval = time.Minute
+	want.Topology.File = configoptional.Some(FileConfig{Path: "topology.yaml"})
+	want.Topology.IPRanges.Path = "ip-ranges.json"
+	want.MonitorsFile = "monitors.yaml"
+	want.Attributes = AttributesConfig{Path: false, Monitors: true}
+	want.MaxCachedFlows = 5000
+	want.Monitors = []MonitorConfig{{
+		Name:   "checkout-to-db",
+		Local:  []ResourceConfig{{Type: "subnet", ID: "subnet-0a1"}},
+		Remote: []ResourceConfig{{Type: "service", ID: "DynamoDB"}, {Type: "everywhere"}},
+	}}
+	assert.Equal(t, want, cfg)
+	assert.NoError(t, confmap.Validate(cfg))
+}
+
+func TestWhatIsNotSupportedYetIsReadAndRefused(t *testing.T) {
+	cfg := load(t, "later")
+	assert.Equal(t, "arn:aws:iam::111111111111:role/reader", cfg.Topology.EC2.Get().Accounts[0].RoleARN)
+	assert.Equal(t, "http://127.0.0.1:1338", cfg.Topology.IMDS.Get().Endpoint)
+	err := cfg.Validate()
+	for _, want := range []error{errSnapshot, errEC2, errIMDS, errRefresh} {
+		assert.ErrorIs(t, err, want)
+	}
+	assert.ErrorContains(t, err, "'topology::ec2' is not supported yet")
+}
+
+func TestAllErrorsAreGivenAtOnceWithTheirKeys(t *testing.T) {
+	err := load(t, "bad").Validate()
+	require.Error(t, err)
+	for _, want := range []error{errRefreshInterval, errFilePath, errMaxCachedFlows} {
+		assert.ErrorIs(t, err, want)
+	}
+	for _, want := range []string{
+		"'monitors[0].name': is required",
+		"'monitors[0].local': at least one resource is required",
+		"'monitors[1].local[0].type': \"subnets\" is no type of a local resource: one of subnet, vpc, availability_zone, region, eks_cluster",
+		"'monitors[1].local[1].id': \"vpc-1\" is neither the id (subnet-…) nor the ARN of a subnet",
+		"'monitors[1].local[2].type': \"service\" is no type of a local resource",
+		"'monitors[1].remote[0].id': \"S4\" is not a service in the AWS ranges",
+		"'monitors[1].remote[1].id': must be absent",
+		"'monitors[1].remote[2].id': is required for type vpc",
+		"'monitors[1].remote[3].type': \"eks_cluster\" is no type of a remote resource",
+		"'monitors[2].name': \"twice\" is the name of monitor [1] too",
+		"'monitors[2].local[0].id': \"arn:aws:ec2:eu-west-1:111111111111:vpc/vpc-1\" is not the ARN of a subnet",
+		"'monitors[2].local[1].id': \"eu-west\" is not the name of a Region",
+		"'monitors[2].local[2].id': \"eu-west-1\" is neither the name (eu-west-1a) nor the id (euw1-az1) of an availability zone",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+func TestUnknownKeysAreRefused(t *testing.T) {
+	conf := confmap.NewFromStringMap(map[string]any{"topology": map[string]any{"files": map[string]any{"path": "x"}}})
+	assert.ErrorContains(t, conf.Unmarshal(createDefaultConfig()), "files")
+}

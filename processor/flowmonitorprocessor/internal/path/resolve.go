@@ -1,0 +1,149 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package path
+
+import (
+	"net/netip"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
+)
+
+// Resolve says what is known of a flow between two addresses, seen at the host that o
+// describes. The addresses are unmapped; an invalid one is an end that cannot be resolved.
+func (r *Resolver) Resolve(o *Origin, local, remote netip.Addr) Result {
+	if local.IsLoopback() || remote.IsLoopback() {
+		return Result{Category: flowattr.CategoryUnclassified}
+	}
+	if !local.IsValid() {
+		return Result{Category: flowattr.CategoryUnclassified, Unresolved: flowattr.UnresolvedUnknown, OffHost: true}
+	}
+	if nearHost(local) {
+		return Result{Category: flowattr.CategoryUnclassified, OffHost: true}
+	}
+	s := r.local(o, local)
+	res := Result{Local: r.describeStart(&s, o), OffHost: true}
+	switch {
+	case !remote.IsValid():
+		w := &walk{}
+		w.beginAt(&s, local)
+		res.Path, res.Category, res.Unresolved = w.path, flowattr.CategoryUnclassified, flowattr.UnresolvedUnknown
+	case local == remote:
+		r.toItself(&res, &s, local)
+	case nearHost(remote):
+		r.toLink(&res, &s, local, remote)
+	default:
+		r.toRemote(&res, &s, local, remote)
+	}
+	return res
+}
+
+// ResolveLocal says what is known of an end that has no other, such as a listener.
+func (r *Resolver) ResolveLocal(o *Origin, local netip.Addr) Result {
+	if !local.IsValid() || local.IsLoopback() || nearHost(local) && !local.IsUnspecified() {
+		return Result{}
+	}
+	s := r.local(o, local)
+	res := Result{Local: r.describeStart(&s, o), OffHost: true, Unresolved: s.why}
+	if local.IsUnspecified() {
+		res.Unresolved = "" // a listener on every address is on the host, wherever that is
+	}
+	return res
+}
+
+// toItself is a flow between two sockets with the same address.
+func (r *Resolver) toItself(res *Result, s *start, a netip.Addr) {
+	if !s.found() {
+		res.Category, res.Unresolved = flowattr.CategoryUnclassified, s.why
+		res.Path = []string{component(flowattr.ComponentAddress, a.String())}
+		return
+	}
+	res.Remote = res.Local
+	w := &walk{}
+	w.beginAt(s, a)
+	res.Path = w.path[:1]
+	res.Category = category(&res.Local, s, outcome{kind: located, place: s.place}, false)
+	if s.place.Subnet == nil { // known by its host only: both ends are there
+		res.Category = flowattr.CategoryIntraAZ
+		if s.zone != nil && s.zone.Zone.Type == topology.ZoneLocal {
+			res.Category = flowattr.CategoryLocalZone
+		}
+	}
+}
+
+// toLink is a flow to an address that means something on this link only: the instance
+// metadata service, the time service, DNS. It never reaches the VPC, and is nothing that
+// could not be resolved.
+func (r *Resolver) toLink(res *Result, s *start, local, remote netip.Addr) {
+	res.Unresolved = s.why
+	res.Category = flowattr.CategoryUnclassified
+	w := &walk{dst: remote, region: res.Local.Region}
+	w.beginAt(s, local)
+	w.path = w.path[:1]
+	if ref, ok := r.ix.Service(remote); ok { // VPC Lattice has link-local addresses
+		o := outcome{kind: service, service: ref}
+		res.Remote = r.describeOutcome(o)
+		res.Category = category(&res.Local, s, o, false)
+		w.finish(s, o)
+	} else {
+		w.crossAddress(remote)
+	}
+	res.Path = w.path
+}
+
+func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
+	var o outcome
+	var w *walk
+	if s.vpc != nil {
+		o, w = r.remote(s, local, remote)
+	} else {
+		// A private address means something only within a VPC: while the local end's is not
+		// known, only a public one can be resolved.
+		if o = r.unrouted(remote); o.kind == nothing && !isPublic(remote) {
+			o.why = s.why
+		}
+		w = &walk{r: r, dst: remote, region: res.Local.Region}
+		w.beginAt(s, local)
+	}
+	res.Remote = r.describeOutcome(o)
+	res.Category = category(&res.Local, s, o, w.transit)
+	if o.kind == nothing && res.Category == flowattr.CategoryInterRegion {
+		res.Remote.Region = o.region // to its edge, at least
+	}
+	w.finish(s, o)
+	res.Path = w.path
+	res.Unresolved = reason(s.why, o, res.Category)
+}
+
+// reason says why an end is unresolved. Ambiguous is the stronger word of the two: the
+// address is known, and to more than one.
+func reason(local string, o outcome, category string) string {
+	remote := ""
+	if o.kind == nothing && category != flowattr.CategoryInterRegion {
+		remote = o.why
+	}
+	if local == flowattr.UnresolvedAmbiguous || remote == flowattr.UnresolvedAmbiguous {
+		return flowattr.UnresolvedAmbiguous
+	}
+	if local != "" {
+		return local
+	}
+	return remote
+}
+
+func (r *Resolver) describeOutcome(o outcome) End {
+	switch o.kind {
+	case located:
+		return r.describe(o.place)
+	case peerVPC:
+		return End{Account: o.vpc.Account, Region: o.vpc.Region, VPC: o.vpc.ID}
+	case service:
+		return End{Service: o.service.Service, Region: o.service.Region}
+	case nothing:
+		if o.vpc != nil { // the flow was routed into it; more is not known
+			return End{Account: o.vpc.Account, Region: o.vpc.Region, VPC: o.vpc.ID}
+		}
+	}
+	return End{}
+}

@@ -1,0 +1,133 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package path
+
+import (
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
+)
+
+// throughTransitGateway follows the route tables of transit gateways: in by the
+// attachment of the walk's VPC, out by the one that the route names, over peerings to
+// other transit gateways. done is false when the flow passes on through a VPC.
+func (w *walk) throughTransitGateway(g *topology.TransitGatewayNode) (o outcome, done bool) {
+	w.transit = true
+	w.cross(flowattr.ComponentTransitGateway, g.ID)
+	w.keep()
+	var in *topology.AttachmentNode
+	for _, a := range g.Attachments {
+		if a.VPC == w.vpc {
+			in = a
+		}
+	}
+	for range maxHops {
+		if !g.Described || in == nil {
+			return unknown(), true
+		}
+		if !g.HasTables {
+			return w.attached(g, in), true
+		}
+		if in.Table == nil {
+			return unknown(), true
+		}
+		route := in.Table.Lookup(w.dst)
+		if route == nil || route.Blackhole {
+			return unknown(), true
+		}
+		switch out := route.Attachment; out.Type {
+		case topology.AttachmentVPC:
+			return w.arrive(out)
+		case topology.AttachmentPeering:
+			g, in = w.overPeering(g, out)
+			if g == nil {
+				return unknown(), true
+			}
+		default:
+			// What lies behind is not known; the attachment is the only name of it.
+			w.cross(flowattr.ComponentTransitGatewayAttachment, out.ID)
+			w.keep()
+			return unknown(), true
+		}
+	}
+	return unknown(), true
+}
+
+// overPeering crosses to the peer transit gateway, and gives the attachment by which
+// the flow comes in there.
+func (w *walk) overPeering(from *topology.TransitGatewayNode, out *topology.AttachmentNode) (*topology.TransitGatewayNode, *topology.AttachmentNode) {
+	w.cross(flowattr.ComponentTransitGatewayPeering, out.ID)
+	peer := out.Peer
+	if peer == nil {
+		w.enterRegion(out.PeerRegion)
+		w.keep()
+		return nil, nil
+	}
+	region := peer.Region
+	if region == "" {
+		region = out.PeerRegion
+	}
+	w.enterRegion(region)
+	w.cross(flowattr.ComponentTransitGateway, peer.ID)
+	w.keep()
+	var in *topology.AttachmentNode
+	for _, a := range peer.Attachments {
+		// A peering has one id at both sides; a description may give each side its own.
+		if a.ID == out.ID || in == nil && a.Type == topology.AttachmentPeering && a.Peer == from {
+			in = a
+		}
+	}
+	return peer, in
+}
+
+// arrive enters a VPC by its attachment.
+func (w *walk) arrive(a *topology.AttachmentNode) (outcome, bool) {
+	v := a.VPC
+	if v == nil || !v.Described {
+		o := unknown()
+		o.vpc = v
+		return o, true
+	}
+	w.vpc = v
+	if v.Contains(w.dst) {
+		return w.inside(), true
+	}
+	// A VPC on the way: inspection, or the way out to the Internet.
+	w.enterRegion(v.Region)
+	sub, table := w.entry(a.Subnets)
+	w.enterZone(sub)
+	w.cross(flowattr.ComponentVPC, v.ID)
+	w.keep()
+	if table != nil {
+		w.table = table
+		return outcome{}, false
+	}
+	o := w.fork(a.Subnets)
+	if o.kind == nothing && o.vpc == nil {
+		o.vpc = v
+	}
+	return o, true
+}
+
+// attached stands in for the route tables where a transit gateway has none described:
+// the only VPC attached to it, or to a peer of it, that has the address.
+func (w *walk) attached(g *topology.TransitGatewayNode, in *topology.AttachmentNode) outcome {
+	var c candidates
+	c.attached(w.r, g, in, w.dst)
+	found, n := c.only()
+	switch {
+	case n == 0:
+		return unknown()
+	case n > 1:
+		return outcome{why: flowattr.UnresolvedAmbiguous}
+	}
+	w.takeAttachment(g, found.way)
+	return found.outcome()
+}
+
+// takeAttachment crosses what lies behind the transit gateway on the way to a candidate.
+func (w *walk) takeAttachment(g *topology.TransitGatewayNode, way any) {
+	if a, ok := way.(*topology.AttachmentNode); ok && a.Type == topology.AttachmentPeering {
+		w.overPeering(g, a)
+	}
+}

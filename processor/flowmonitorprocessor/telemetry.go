@@ -1,0 +1,71 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flowmonitorprocessor
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+)
+
+// Attribute sets of the counters, made once.
+var (
+	ambiguous = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", flowattr.UnresolvedAmbiguous)))
+	unknown   = metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", flowattr.UnresolvedUnknown)))
+)
+
+// count reports what was done to a batch.
+func (p *flowMonitor) count(ctx context.Context, b *batch) {
+	t := p.telemetry
+	add := func(c metric.Int64Counter, n int64, options ...metric.AddOption) {
+		if n > 0 {
+			c.Add(ctx, n, options...)
+		}
+	}
+	add(t.ProcessorFlowmonitorPointsEnriched, b.enriched)
+	add(t.ProcessorFlowmonitorPointsPassed, b.passed)
+	add(t.ProcessorFlowmonitorPointsRefused, b.refused)
+	add(t.ProcessorFlowmonitorPointsUnresolved, b.ambiguous, ambiguous)
+	add(t.ProcessorFlowmonitorPointsUnresolved, b.unknown, unknown)
+	add(t.ProcessorFlowmonitorCacheMisses, b.misses)
+	if b.refused > 0 {
+		p.cumulative.Do(func() {
+			p.logger.Warn("Cumulative data points of flows are refused and dropped: this processor needs deltas. " +
+				"Set 'temporality: delta' at the sockops receiver. processor_flowmonitor_points_refused counts them; this is said once.")
+		})
+	}
+}
+
+// observe registers the gauges.
+func (p *flowMonitor) observe() error {
+	t := p.telemetry
+	gauge := func(value func(*engine) int64) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(value(p.engine.Load()))
+			return nil
+		}
+	}
+	return errors.Join(
+		t.RegisterProcessorFlowmonitorCacheCapacityCallback(gauge(func(e *engine) int64 { return e.cache.capacity })),
+		t.RegisterProcessorFlowmonitorCacheEntriesCallback(gauge(func(e *engine) int64 { return e.cache.entries.Load() })),
+		t.RegisterProcessorFlowmonitorMonitorsCallback(gauge(func(e *engine) int64 { return int64(e.monitors.Len()) })),
+		t.RegisterProcessorFlowmonitorMonitorsWithoutResourceCallback(gauge(func(e *engine) int64 { return int64(len(e.missing)) })),
+		t.RegisterProcessorFlowmonitorTopologyEntitiesCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for _, c := range p.engine.Load().index.Counts() {
+				o.Observe(int64(c.N), metric.WithAttributes(attribute.String("kind", c.Kind)))
+			}
+			return nil
+		}),
+		t.RegisterProcessorFlowmonitorTopologyAgeCallback(func(_ context.Context, o metric.Float64Observer) error {
+			if age, ok := p.sources.age(); ok {
+				o.Observe(age.Seconds())
+			}
+			return nil
+		}),
+	)
+}
