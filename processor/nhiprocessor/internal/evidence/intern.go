@@ -1,0 +1,101 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+)
+
+func (t *Table) host(id, vpc, address string) *Host {
+	k := hostKey{name: id}
+	name := flowattr.ComponentInstance + "/" + id
+	if id == "" {
+		k = hostKey{vpc: vpc, name: address, address: true}
+		name = flowattr.ComponentAddress + "/" + address
+	}
+	h := t.hosts[k]
+	if h == nil {
+		h = &Host{Name: name, key: k}
+		t.hosts[k] = h
+	}
+	h.refs++
+	return h
+}
+
+func (t *Table) path(components []string) *Path {
+	h := hashAll(components)
+	for _, p := range t.paths[h] {
+		if slices.Equal(p.Components, components) {
+			p.refs++
+			return p
+		}
+	}
+	p := &Path{Components: make([]string, len(components)), hash: h, refs: 1}
+	for i, c := range components {
+		p.Components[i] = strings.Clone(c)
+		t.bytes += len(c)
+		t.components[p.Components[i]]++
+	}
+	// A path and its reverse are one class, also where a component between the ends stands
+	// in another place on the way back. Which end is which is told by what is next to it.
+	sorted := slices.Sorted(slices.Values(p.Components))
+	ends := 0
+	if n := len(components); n > 0 {
+		ends = strings.Compare(components[0], components[n-1])
+	}
+	p.Forward = ends <= 0
+	key := strings.Join(sorted, "\x00")
+	p.Class = t.classes[key]
+	if p.Class == nil {
+		p.Class = &Class{Components: sorted, Palindrome: ends == 0, key: key}
+		t.classes[key] = p.Class
+		t.bytes += len(key)
+	}
+	p.Class.refs++
+	t.paths[h] = append(t.paths[h], p)
+	return p
+}
+
+// monitorSet gives the set of these names. It is held by the identities that use it; one
+// that no identity uses lives until the next sweep. In a full table only monitors that are
+// known already are told.
+func (t *Table) monitorSet(names []string) *MonitorSet {
+	h := hashAll(names)
+	for _, s := range t.sets[h] {
+		if slices.Equal(s.given, names) {
+			return s
+		}
+	}
+	if len(t.sets) >= t.limits.Flows || t.bytes >= t.limits.Flows*bytesPerFlow {
+		s := &MonitorSet{}
+		for _, n := range names {
+			switch _, known := t.monitors[n]; {
+			case !known:
+				s.Refused = true
+			case !contains(s.Names, n):
+				s.Names = append(s.Names, strings.Clone(n))
+			}
+		}
+		return s
+	}
+	s := &MonitorSet{hash: h, given: make([]string, len(names))}
+	for i, n := range names {
+		s.given[i] = strings.Clone(n)
+		t.bytes += len(n)
+		if _, known := t.monitors[n]; !known && len(t.monitors) >= t.limits.Monitors {
+			s.Refused = true
+			continue
+		}
+		if contains(s.Names, n) {
+			continue
+		}
+		t.monitors[s.given[i]]++
+		s.Names = append(s.Names, s.given[i])
+	}
+	t.sets[h] = append(t.sets[h], s)
+	return s
+}

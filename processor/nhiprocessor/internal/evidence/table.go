@@ -1,0 +1,253 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"slices"
+	"strings"
+)
+
+// Host is one end of flows. A host that is known only by its address in one place and
+// by its id in another is one: see [Host.Resolved].
+type Host struct {
+	Name  string // "instance/<host.id>" or "address/<address>", as a component is named
+	owner *Host  // of an address: the host that was seen to send from it
+	key   hostKey
+	refs  int
+}
+
+type hostKey struct {
+	vpc, name string
+	address   bool
+}
+
+// Resolved is the host behind an address when its own collector reported it, else h.
+func (h *Host) Resolved() *Host {
+	if h.owner != nil {
+		return h.owner
+	}
+	return h
+}
+
+// Path is the shared components that flows cross, from the local end to the remote one.
+type Path struct {
+	Components []string
+	// Class is the same for both directions of a path; Forward says which one this is.
+	Class   *Class
+	Forward bool
+	hash    uint64
+	refs    int
+}
+
+// Class is a path without its direction.
+type Class struct {
+	Components []string // sorted
+	Palindrome bool     // both ends are the same place, for instance one subnet
+	key        string
+	refs       int
+}
+
+// MonitorSet is the monitors that a flow matches.
+type MonitorSet struct {
+	Names   []string // accepted ones
+	Refused bool     // some monitor of the flow was past the limit
+	given   []string
+	hash    uint64
+	refs    int
+}
+
+// Key is what evidence is kept by. Flows with the same evidence share it.
+type Key struct {
+	Path          *Path // nil unless Attributable
+	Local, Remote *Host // nil unless Attributable
+	Service       string
+	Monitors      *MonitorSet
+	Attributable  bool
+	refs          int
+
+	// The counts of the window in which the key was used last: most points of a batch
+	// belong to one window, so that this saves a look-up for each.
+	window *Window
+	counts *Counts
+}
+
+type keyID struct {
+	path          *Path
+	local, remote *Host
+	service       string
+	monitors      *MonitorSet
+	attributable  bool
+}
+
+// flow is one identity that was seen, and its key.
+type flow struct {
+	hash        uint64
+	id          Identity // normalized, strings of its own
+	ok          bool     // attributable
+	key         *Key
+	address     *Host // the local address, when the host is known by more: what others may know it by
+	bytes       int
+	used        uint64
+	sameHash    *flow
+	keyIdentity keyID
+}
+
+// Limits bound what a [Table] holds.
+type Limits struct {
+	Flows      int // identities
+	Components int
+	Monitors   int
+}
+
+const (
+	// bytesPerFlow bounds the strings that a table keeps, for each identity that it may
+	// hold. A flow's own strings are about 300 bytes (two hosts, two VPCs, a path of five
+	// components); most of them are shared.
+	bytesPerFlow = 512
+	// pathLimit is the longest path that is taken apart. Two hosts in two Regions behind
+	// two transit gateways cross about 15 components.
+	pathLimit = 32
+	// keepGenerations is for how many windows an identity that is not seen is kept. Making
+	// it again is cheap; receivers report each flow that moves once in a window.
+	keepGenerations = 4
+)
+
+// Refusal says why a point's evidence is not kept. Its counts still belong to the
+// monitors that [Table.Lookup] returns.
+type Refusal uint8
+
+// Reasons of a refusal.
+const (
+	Accepted Refusal = iota
+	FlowLimit
+	ComponentLimit
+	PathLimit
+)
+
+// Table interns identities. What is not seen for a few windows is dropped by [Table.Sweep].
+type Table struct {
+	limits     Limits
+	flows      map[uint64]*flow
+	n, bytes   int
+	generation uint64
+	keys       map[keyID]*Key
+	hosts      map[hostKey]*Host
+	paths      map[uint64][]*Path
+	classes    map[string]*Class
+	components map[string]int // references
+	sets       map[uint64][]*MonitorSet
+	monitors   map[string]int // references
+}
+
+// NewTable makes an empty table.
+func NewTable(l Limits) *Table {
+	return &Table{
+		limits:     l,
+		flows:      map[uint64]*flow{},
+		keys:       map[keyID]*Key{},
+		hosts:      map[hostKey]*Host{},
+		paths:      map[uint64][]*Path{},
+		classes:    map[string]*Class{},
+		components: map[string]int{},
+		sets:       map[uint64][]*MonitorSet{},
+		monitors:   map[string]int{},
+	}
+}
+
+// Sizes says how many identities and components the table holds.
+func (t *Table) Sizes() (flows, components int) { return t.n, len(t.components) }
+
+// Lookup gives the key of an identity, which it normalizes. When the table is full the
+// key is nil, and the monitors alone say where the point's counts belong.
+func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
+	if len(id.Path) > pathLimit {
+		id.Path = id.Path[:0]
+		return nil, t.monitorSet(id.Monitors), PathLimit
+	}
+	id.normalize()
+	ok := id.attributable()
+	h := id.hash()
+	for f := t.flows[h]; f != nil; f = f.sameHash {
+		if f.ok == ok && f.same(id) {
+			f.used = t.generation
+			return f.key, f.key.Monitors, Accepted
+		}
+	}
+	if t.n >= t.limits.Flows || t.bytes >= t.limits.Flows*bytesPerFlow {
+		return nil, t.monitorSet(id.Monitors), FlowLimit
+	}
+	if ok && len(t.components)+len(id.Path) > t.limits.Components && t.newComponents(id.Path) > t.limits.Components-len(t.components) {
+		return nil, t.monitorSet(id.Monitors), ComponentLimit
+	}
+	f := t.insert(h, id, ok)
+	return f.key, f.key.Monitors, Accepted
+}
+
+func (f *flow) same(id *Identity) bool {
+	o := &f.id
+	return o.LocalHost == id.LocalHost && o.RemoteHost == id.RemoteHost && o.LocalAddress == id.LocalAddress &&
+		o.RemoteAddress == id.RemoteAddress && o.LocalVPC == id.LocalVPC && o.RemoteVPC == id.RemoteVPC && o.Service == id.Service &&
+		slices.Equal(o.Path, id.Path) && slices.Equal(o.Monitors, id.Monitors)
+}
+
+func (t *Table) newComponents(path []string) (n int) {
+	for _, c := range path {
+		if t.components[c] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *Table) insert(h uint64, id *Identity, ok bool) *flow {
+	f := &flow{hash: h, ok: ok, used: t.generation, sameHash: t.flows[h]}
+	set := t.monitorSet(id.Monitors)
+	set.refs++
+	kid := keyID{monitors: set, attributable: ok}
+	f.id = Identity{
+		LocalHost: f.own(id.LocalHost), RemoteHost: f.own(id.RemoteHost),
+		LocalAddress: f.own(id.LocalAddress), RemoteAddress: f.own(id.RemoteAddress),
+		LocalVPC: f.own(id.LocalVPC), RemoteVPC: f.own(id.RemoteVPC),
+		Service: f.own(id.Service), Monitors: set.given,
+	}
+	if ok {
+		kid.path = t.path(id.Path)
+		f.id.Path = kid.path.Components
+		kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
+		kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
+		kid.service = f.id.Service
+		if f.id.LocalHost != "" && f.id.LocalAddress != "" {
+			f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
+			f.address.owner = kid.local
+		}
+	} else {
+		f.id.Path = make([]string, len(id.Path))
+		for i, c := range id.Path {
+			f.id.Path[i] = f.own(c)
+		}
+	}
+	k := t.keys[kid]
+	if k == nil {
+		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Monitors: set, Attributable: ok}
+		t.keys[kid] = k
+	}
+	k.refs++
+	f.key, f.keyIdentity = k, kid
+	t.flows[h] = f
+	t.n++
+	t.bytes += f.bytes
+	return f
+}
+
+// own copies a string, so that a point's whole buffer is not held by it, and accounts for it.
+func (f *flow) own(s string) string {
+	f.bytes += len(s)
+	return strings.Clone(s)
+}
+
+// Empty says that the table holds nothing at all.
+func (t *Table) Empty() bool {
+	return t.n == 0 && t.bytes == 0 && len(t.flows) == 0 && len(t.keys) == 0 && len(t.hosts) == 0 && len(t.paths) == 0 &&
+		len(t.classes) == 0 && len(t.components) == 0 && len(t.sets) == 0 && len(t.monitors) == 0
+}

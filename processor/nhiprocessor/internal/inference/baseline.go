@@ -1,0 +1,83 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inference
+
+const (
+	// priorRate is the background loss that is expected while nothing is known. Healthy
+	// data center and cloud networks lose between 10⁻⁵ and 10⁻³ of their segments; the upper
+	// end makes the first windows cautious.
+	priorRate = 1e-3
+	// priorLosses is how many losses an expectation is worth, the prior one or that of
+	// earlier windows: a count of ten has a standard error of a third, and the background of a
+	// network changes by as much from one window to another.
+	priorLosses   = 10
+	priorSegments = priorLosses / priorRate
+
+	// priorDispersion is the variance of the number of losses over its mean, for bursts of
+	// geometric length B: 2B−1, with the mean burst of 3 that losses in queues are modelled by.
+	priorDispersion = 5
+	// priorExpected is how many expected losses that dispersion is worth: the estimate
+	// from 20 has a standard error of about a half.
+	priorExpected = 20
+	// Outside of these, dispersion is not believed: lone losses (1) happen only by chance
+	// in a row, and 25 are bursts of 13.
+	minDispersion, maxDispersion = 2, 25
+
+	// memory is how many windows the baseline remembers: enough to average bursts, few
+	// enough to follow a working day (a quarter of an hour of windows of one minute).
+	memory = 16
+)
+
+// Baseline is what earlier windows showed of the background. It only sharpens the
+// inference: the zero value is the prior. One window with plenty of clean rows outweighs it.
+type Baseline struct {
+	segments, lost     float64
+	squares, expected  float64 // squared deviations and the means they were taken from
+	currentSq, current float64
+}
+
+// expectation is the background that is expected before the window is looked at, as
+// losses among segments.
+func (b *Baseline) expectation() (segments, lost float64) {
+	segments = b.segments + priorSegments
+	rate := (b.lost + priorLosses) / segments
+	segments = min(segments, priorLosses/rate)
+	return segments, segments * rate
+}
+
+func (b *Baseline) dispersion() float64 {
+	d := (b.squares + b.currentSq + priorExpected*priorDispersion) / (b.expected + b.current + priorExpected)
+	return min(max(d, minDispersion), maxDispersion)
+}
+
+// look takes the dispersion of the rows of this window that nothing is blamed for.
+func (b *Baseline) look(p *Problem, e *Explanation) {
+	b.currentSq, b.current = 0, 0
+	for i := range p.Rows {
+		if e.Blame[i] < 0 {
+			mean := p.Rows[i].Segments * e.Background
+			d := p.Rows[i].Lost - mean
+			b.currentSq += d * d
+			b.current += mean
+		}
+	}
+}
+
+// learn adds a window that was decided.
+func (b *Baseline) learn(p *Problem, e *Explanation) {
+	b.look(p, e)
+	const keep = 1 - 1.0/memory
+	b.squares = (b.squares + b.currentSq) * keep
+	b.expected = (b.expected + b.current) * keep
+	b.currentSq, b.current = 0, 0
+	var n, k float64
+	for i := range p.Rows {
+		if e.Blame[i] < 0 {
+			n += p.Rows[i].Segments
+			k += p.Rows[i].Lost
+		}
+	}
+	b.segments = (b.segments + n) * keep
+	b.lost = (b.lost + k) * keep
+}

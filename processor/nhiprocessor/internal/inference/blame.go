@@ -1,0 +1,122 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inference
+
+import (
+	"math"
+	"slices"
+)
+
+// accept blames c, the at-th in order.
+func (s *search) accept(c *candidate, at int) {
+	suspect := Suspect{
+		Kind: c.kind, Names: s.names(c), Hosts: c.hosts, Segments: c.n, Lost: c.k, Rate: c.k / c.n,
+		Confidence: s.confidence(c, at),
+	}
+	s.blameRows(c, &suspect)
+}
+
+func (s *search) undetermined(c *candidate) {
+	s.blameRows(c, &Suspect{Kind: Undetermined, Names: s.names(c), Segments: c.n, Lost: c.k, Rate: c.k / c.n})
+}
+
+func (s *search) blameRows(c *candidate, suspect *Suspect) {
+	at := int32(len(s.suspects))
+	for _, i := range c.rows {
+		if s.blame[i] >= 0 {
+			continue
+		}
+		s.blame[i] = at
+		suspect.Rows = append(suspect.Rows, i)
+		r := &s.p.Rows[i]
+		s.cs.remove(i, r)
+		s.n -= r.Segments
+		s.k -= r.Lost
+	}
+	s.suspects = append(s.suspects, *suspect)
+}
+
+// confidence is the share of c's likelihood among the explanations of the same loss that
+// were not ruled out.
+func (s *search) confidence(c *candidate, at int) float64 {
+	others := 0.0
+	seen := 0
+	for _, i := range s.order[at+1:] {
+		o := &s.cs.all[i]
+		if seen++; seen > rivals {
+			break
+		}
+		// Half the losses in common: it competes for the same loss.
+		if s.common(c, o) < c.k/2 || (o.kind == c.kind && c.kind == Host && slices.Equal(o.hosts, c.hosts)) {
+			continue
+		}
+		if d := s.scores[i] - s.scores[s.order[at]]; s.verdictOn(o) != contradicted {
+			others += math.Exp(d)
+		}
+	}
+	return 1 / (1 + others)
+}
+
+// common counts the losses of rows that both cross.
+func (s *search) common(a, b *candidate) (k float64) {
+	i, j := 0, 0
+	for i < len(a.rows) && j < len(b.rows) {
+		switch {
+		case a.rows[i] < b.rows[j]:
+			i++
+		case a.rows[i] > b.rows[j]:
+			j++
+		default:
+			if s.blame[a.rows[i]] < 0 {
+				k += s.p.Rows[a.rows[i]].Lost
+			}
+			i++
+			j++
+		}
+	}
+	return k
+}
+
+// names lists the components of a candidate. Of a path those are left out whose other
+// rows are clean: they alone cannot be to blame.
+func (s *search) names(c *candidate) []string {
+	var names []string
+	for _, h := range c.hosts {
+		names = append(names, s.p.Hosts[h])
+	}
+	for _, v := range c.services {
+		names = append(names, s.p.Services[v])
+	}
+	for _, v := range c.components {
+		names = append(names, s.p.Components[v])
+	}
+	if len(names) == 0 {
+		names = s.pathNames(c)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (s *search) pathNames(c *candidate) (names []string) {
+	var all []string
+	for _, component := range s.p.Classes[c.class].Components {
+		name := s.p.Components[component]
+		all = append(all, name)
+		var n, k float64
+		for i := range s.p.Rows {
+			r := &s.p.Rows[i]
+			if s.blame[i] < 0 && r.Class >= 0 && r.Class != c.class && slices.Contains(s.p.Classes[r.Class].Components, component) {
+				n += r.Segments
+				k += r.Lost
+			}
+		}
+		if n == 0 || lossHead(k, n*c.k/c.n, s.dispersion) > contradiction {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return all // they fail together only: a part of each
+	}
+	return names
+}

@@ -1,0 +1,84 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inference
+
+// Problem is the evidence of one window, as numbers. Hosts, classes and services are
+// indexes into the slices; -1 is none.
+type Problem struct {
+	Rows       []Row
+	Hosts      []string // names as of components
+	Components []string
+	Services   []string // names as of components
+	Classes    []Class
+}
+
+// Row is what one host sent to another along one path.
+type Row struct {
+	Segments, Lost float64
+	Local, Remote  int32
+	Class          int32
+	Service        int32
+	Forward        bool // along the class, not against it
+}
+
+// Class is a path without direction.
+type Class struct {
+	Components []int32 // none twice
+	Palindrome bool    // both ends are the same place
+}
+
+// sides gives the hosts at the first and at the second end of the row's path. Where both
+// ends of the path are the same place, the sender's side is the first.
+func (p *Problem) sides(r *Row) (first, second int32) {
+	if r.Forward || r.Class < 0 || p.Classes[r.Class].Palindrome {
+		return r.Local, r.Remote
+	}
+	return r.Remote, r.Local
+}
+
+// Kind is what a suspect is.
+type Kind uint8
+
+// Kinds of suspects. Undetermined is no suspect: loss that stands out but cannot be told to
+// be one end's or the network's.
+const (
+	Host Kind = iota
+	Service
+	Network
+	Undetermined
+)
+
+func (k Kind) String() string {
+	return [...]string{"host", "service", "network", "undetermined"}[k]
+}
+
+// Suspect is one part of the explanation.
+type Suspect struct {
+	Kind Kind
+	// Names of the components that cannot be told apart, sorted; for a host the host.
+	Names []string
+	// Hosts are the indexes of the blamed hosts: one, or several that cannot be told apart.
+	Hosts          []int32
+	Segments, Lost float64 // what it explains
+	Rate           float64
+	Confidence     float64 // 0…1, against the other explanations that were weighed
+	Rows           []int32
+}
+
+// Explanation is the result for one window.
+type Explanation struct {
+	Suspects []Suspect
+	// Blame has for each row the index of its suspect, or -1.
+	Blame []int32
+	// Background is the loss rate of rows that nothing is blamed for.
+	Background float64
+	Dispersion float64
+	// Enough is how many segments a host needs in a window to count as observed.
+	Enough float64
+
+	rate float64
+}
+
+// SharedHosts is how many hosts must see loss at each side of a network component.
+const SharedHosts = 3

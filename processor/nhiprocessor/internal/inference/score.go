@@ -1,0 +1,82 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inference
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// background is the rate of the rows that do not cross c.
+func (s *search) background(c *candidate) float64 {
+	b := (s.k - c.k + s.priorK) / (s.n - c.n + s.priorN)
+	if s.quiet > 0 {
+		return min(b, s.quiet)
+	}
+	return b
+}
+
+// lookCloser is for a window in which nothing more stands out although far more is lost
+// than expected: many things may be faulty at once, so that each of them is background to
+// the others. From here on the background is that of the quietest hosts. It is true when
+// another look is worth it.
+func (s *search) lookCloser() bool {
+	expected := s.priorK / s.priorN
+	if s.quiet > 0 || s.n == 0 || s.k/s.n < minRatio*expected {
+		return false
+	}
+	hosts := make([]unit, len(s.p.Hosts))
+	total := 0.0
+	for i := range s.p.Rows {
+		if s.blame[i] >= 0 {
+			continue
+		}
+		r := &s.p.Rows[i]
+		for _, h := range [2]int32{r.Local, r.Remote} {
+			hosts[h].n += r.Segments
+			hosts[h].k += r.Lost
+			total += r.Segments
+		}
+	}
+	hosts = slices.DeleteFunc(hosts, func(u unit) bool { return u.n == 0 })
+	slices.SortFunc(hosts, func(a, b unit) int { return cmp.Compare(a.k/a.n, b.k/b.n) })
+	var n, k float64
+	for _, u := range hosts {
+		if n >= quietShare*total {
+			break
+		}
+		n += u.n
+		k += u.k
+	}
+	s.quiet = (k + s.priorK) / (n + s.priorN)
+	return true
+}
+
+// score is the log-likelihood ratio of two rates, one for the rows of c and one for the
+// others, against one rate for all, in units of the dispersion; 0 when the excess does not
+// matter or is not significant.
+func (s *search) score(c *candidate) float64 {
+	if c.k < 1 || c.n <= 0 {
+		return 0
+	}
+	rate, background := c.k/c.n, s.background(c)
+	if rate-background < minExcess || rate < minRatio*background {
+		return 0
+	}
+	k, n := s.k+s.priorK, s.n+s.priorN
+	ratio := (c.k*math.Log(rate) + (k-c.k)*math.Log(background) - k*math.Log(k/n)) / s.dispersion
+	if s.quiet > 0 {
+		ratio = excess(c.k, c.n, background) / s.dispersion
+	}
+	if ratio < s.likelihoodLevel {
+		return 0
+	}
+	if c.isPath() {
+		// A path as such is to blame only where each of its components is needed: that has
+		// to be significant over any of them alone.
+		ratio -= s.likelihoodLevel
+	}
+	return max(ratio, 0)
+}

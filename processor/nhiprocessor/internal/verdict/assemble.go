@@ -1,0 +1,141 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
+)
+
+// assembly is a window's attributable evidence as a problem, and the way back to it.
+type assembly struct {
+	problem *inference.Problem
+	counts  []*evidence.Counts // of each row
+	byClass [][]int32          // rows
+	// monitors lists each monitor's own rows, and application what its flows did otherwise.
+	monitors map[string]*own
+}
+
+// own is what the flows that match one monitor did.
+type own struct {
+	rows []int32 // attributable ones
+	// outcomes of connections, of all the monitor's flows.
+	ended, rejected uint64
+}
+
+func assemble(w *evidence.Window) *assembly {
+	a := &assembly{problem: &inference.Problem{}, monitors: map[string]*own{}}
+	p := a.problem
+	hosts := names[*evidence.Host]{}
+	services, components := names[string]{}, names[string]{}
+	classes := names[*evidence.Class]{}
+	keys := make([]*evidence.Key, 0, len(w.Rows))
+	for k, c := range w.Rows {
+		for _, m := range k.Monitors.Names {
+			o := a.of(m)
+			o.rejected += c.N[evidence.FailedRefused] + c.N[evidence.ClosedReset]
+			for _, f := range ends {
+				o.ended += c.N[f]
+			}
+			if k.Attributable {
+				o.rows = append(o.rows, int32(len(keys)))
+			}
+		}
+		if !k.Attributable {
+			continue
+		}
+		keys = append(keys, k)
+		a.counts = append(a.counts, c)
+		hosts.add(k.Local.Resolved(), k.Local.Resolved().Name)
+		hosts.add(k.Remote.Resolved(), k.Remote.Resolved().Name)
+		if k.Service != "" {
+			services.add(k.Service, flowattr.ComponentService+"/"+k.Service)
+		}
+		if c := k.Path.Class; classes.add(c, strings.Join(c.Components, " ")) {
+			for _, name := range c.Components {
+				components.add(name, name)
+			}
+		}
+	}
+	p.Hosts, p.Services, p.Components = hosts.sorted(), services.sorted(), components.sorted()
+	p.Classes = make([]inference.Class, len(classes.all))
+	classes.sorted()
+	for c, i := range classes.index {
+		p.Classes[i].Palindrome = c.Palindrome
+		for _, name := range c.Components {
+			p.Classes[i].Components = append(p.Classes[i].Components, components.index[name])
+		}
+	}
+	p.Rows = make([]inference.Row, len(keys))
+	a.byClass = make([][]int32, len(p.Classes))
+	for i, k := range keys {
+		n, lost := a.counts[i].Trials()
+		r := inference.Row{
+			Segments: float64(n), Lost: float64(lost), Forward: k.Path.Forward, Service: -1,
+			Local: hosts.index[k.Local.Resolved()], Remote: hosts.index[k.Remote.Resolved()],
+			Class: classes.index[k.Path.Class],
+		}
+		if k.Service != "" {
+			r.Service = services.index[k.Service]
+		}
+		p.Rows[i] = r
+		a.byClass[r.Class] = append(a.byClass[r.Class], int32(i))
+	}
+	return a
+}
+
+// ends are the ways in which a connection comes to its end.
+var ends = [...]evidence.Field{
+	evidence.FailedRefused, evidence.FailedTimedOut, evidence.FailedOther,
+	evidence.ClosedOrderly, evidence.ClosedReset, evidence.ClosedOther,
+}
+
+func (a *assembly) of(monitor string) *own {
+	o := a.monitors[monitor]
+	if o == nil {
+		o = &own{}
+		a.monitors[monitor] = o
+	}
+	return o
+}
+
+// names numbers things in the order of their names, so that the outcome does not depend on
+// the order of a map.
+type names[K comparable] struct {
+	index map[K]int32
+	all   []named[K]
+}
+
+type named[K comparable] struct {
+	key  K
+	name string
+}
+
+// add says whether the key is new.
+func (n *names[K]) add(key K, name string) bool {
+	if _, known := n.index[key]; known {
+		return false
+	}
+	if n.index == nil {
+		n.index = map[K]int32{}
+	}
+	n.index[key] = 0
+	n.all = append(n.all, named[K]{key, name})
+	return true
+}
+
+// sorted fixes the numbers and gives the names in their order.
+func (n *names[K]) sorted() []string {
+	slices.SortFunc(n.all, func(a, b named[K]) int { return strings.Compare(a.name, b.name) })
+	out := make([]string, len(n.all))
+	for i, e := range n.all {
+		n.index[e.key] = int32(i)
+		out[i] = e.name
+	}
+	return out
+}

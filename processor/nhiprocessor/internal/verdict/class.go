@@ -1,0 +1,87 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import "github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
+
+// orientation says in which directions a monitor's own flows go along a class of paths.
+type orientation uint8
+
+const (
+	forward orientation = 1 << iota
+	backward
+	bothWays = forward | backward
+)
+
+// classSums is what crossed one class of paths. Many monitors ask for the same.
+type classSums struct {
+	ready   bool
+	hosts   [2][]exposure // at the class's first and second end, or as sender and receiver
+	suspect []loss        // of each suspect
+}
+
+type exposure struct {
+	host     int32
+	segments float64
+}
+
+type loss struct{ segments, lost float64 }
+
+// classes sums up classes as they are asked for.
+type classes struct {
+	a    *assembly
+	e    *inference.Explanation
+	sums [2][]classSums // by end; as observed
+	at   []int32        // where a host is in the list at hand
+}
+
+func newClasses(a *assembly, e *inference.Explanation) *classes {
+	n := len(a.problem.Classes)
+	return &classes{a: a, e: e, sums: [2][]classSums{make([]classSums, n), make([]classSums, n)}, at: make([]int32, len(a.problem.Hosts))}
+}
+
+// of gives a class as a monitor sees it whose own flows go along it as o says: swapped when
+// its local side is the class's second end.
+//
+// Flows the other way have the monitor's local side as their remote one. Within one place,
+// and where the monitor's flows go both ways, each is taken as it is.
+func (c *classes) of(class int32, o orientation) (s *classSums, swapped bool) {
+	asObserved := c.a.problem.Classes[class].Palindrome || o == bothWays
+	s = &c.sums[0][class]
+	if asObserved {
+		s = &c.sums[1][class]
+	}
+	if !s.ready {
+		c.sum(s, class, asObserved)
+	}
+	return s, !asObserved && o == backward
+}
+
+func (c *classes) sum(s *classSums, class int32, asObserved bool) {
+	s.ready = true
+	s.suspect = make([]loss, len(c.e.Suspects))
+	for side := range s.hosts {
+		for _, i := range c.a.byClass[class] {
+			r := &c.a.problem.Rows[i]
+			if r.Segments == 0 {
+				continue
+			}
+			host := r.Local
+			if (side == 1) != (!asObserved && !r.Forward) {
+				host = r.Remote
+			}
+			at := c.at[host]
+			if hosts := s.hosts[side]; int(at) >= len(hosts) || hosts[at].host != host {
+				at = int32(len(hosts))
+				c.at[host] = at
+				s.hosts[side] = append(hosts, exposure{host: host})
+			}
+			s.hosts[side][at].segments += r.Segments
+			if b := c.e.Blame[i]; side == 0 && b >= 0 {
+				s.suspect[b].segments += r.Segments
+				s.suspect[b].lost += r.Lost
+			}
+		}
+	}
+}

@@ -1,0 +1,241 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
+)
+
+// Decision is what one window led to.
+type Decision struct {
+	Monitors   []Monitor   // by name
+	Components []Component // by set
+}
+
+// Monitor is the verdict on one monitor.
+type Monitor struct {
+	Name  string
+	State string // a flowattr.State…
+	Cause string // a flowattr.Cause…
+	// Names are the components to blame, when there are any.
+	Names []string
+	// Changed says that state or cause are others than in the window before.
+	Changed bool
+	// Forgotten says that the monitor was silent for so long that this is its last mention.
+	Forgotten bool
+}
+
+// Component is the verdict on one component, or several that cannot be told apart.
+type Component struct {
+	Names      []string // "type/id", sorted
+	Suspected  bool
+	Confidence float64
+	Evidence   Evidence
+}
+
+// Evidence is what crossed a component in the window.
+type Evidence struct {
+	Segments, Retransmissions, Timeouts uint64
+	LocalHosts, RemoteHosts, HostPairs  int
+}
+
+// clearedWindows is for how many windows a component that is no longer suspected is
+// reported as clear.
+const clearedWindows = 3
+
+// Config is what a [Judge] is set up with.
+type Config struct {
+	FalseAlarmRate float64       // wanted, per monitor and window
+	Memory         time.Duration // for how long a silent monitor is remembered
+	Monitors       int           // how many are remembered at most
+}
+
+// Judge turns evidence into decisions. It is to be given the windows in their order, and
+// is not safe for concurrent use.
+type Judge struct {
+	config     Config
+	baseline   inference.Baseline
+	monitors   map[string]*monitor
+	components map[string]*component
+}
+
+type monitor struct {
+	steady       steady
+	state, cause string
+	names        []string // of the network fault that it is degraded for
+	heard        time.Time
+}
+
+type component struct {
+	names   []string
+	cleared int
+}
+
+// NewJudge makes a judge that knows nothing yet.
+func NewJudge(c Config) *Judge {
+	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}}
+}
+
+// Known says how many monitors are remembered.
+func (j *Judge) Known() int { return len(j.monitors) }
+
+// Decide judges the evidence of the window that ended at end. Monitors without evidence
+// are in the decision as long as they are remembered.
+func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
+	a := assemble(w)
+	for m := range w.Extra {
+		a.of(m)
+	}
+	for m := range w.RTT {
+		a.of(m)
+	}
+	e := inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
+	d := &Decision{}
+	j.judgeMonitors(d, a, e, end)
+	j.judgeComponents(d, a, e)
+	return d
+}
+
+func (j *Judge) judgeMonitors(d *Decision, a *assembly, e *inference.Explanation, end time.Time) {
+	d.Monitors = j.admit(a, end)
+	on := newJudgement(a, e, j.config.FalseAlarmRate)
+	for _, name := range slices.Sorted(maps.Keys(j.monitors)) {
+		m := j.monitors[name]
+		f := finding{outcome: thin, cause: flowattr.CauseNone}
+		if o := a.monitors[name]; o != nil {
+			f = on.on(o)
+			m.heard = end
+		} else if end.Sub(m.heard) >= j.config.Memory {
+			delete(j.monitors, name)
+			d.Monitors = append(d.Monitors, Monitor{Name: name, Forgotten: true})
+			continue
+		}
+		m.steady.step(f.outcome)
+		d.Monitors = append(d.Monitors, m.verdict(name, f))
+	}
+	slices.SortFunc(d.Monitors, func(a, b Monitor) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// admit takes in monitors that are heard for the first time. When there are too many, those
+// that have been silent for longest are forgotten; the evidence bounds how many are not silent.
+func (j *Judge) admit(a *assembly, end time.Time) (forgotten []Monitor) {
+	for name := range a.monitors {
+		if j.monitors[name] == nil {
+			j.monitors[name] = &monitor{heard: end}
+		}
+	}
+	over := len(j.monitors) - j.config.Monitors
+	if over <= 0 {
+		return nil
+	}
+	silent := make([]string, 0, len(j.monitors))
+	for name := range j.monitors {
+		if a.monitors[name] == nil {
+			silent = append(silent, name)
+		}
+	}
+	slices.SortFunc(silent, func(x, y string) int {
+		return cmp.Or(j.monitors[x].heard.Compare(j.monitors[y].heard), strings.Compare(x, y))
+	})
+	for _, name := range silent[:min(over, len(silent))] {
+		delete(j.monitors, name)
+		forgotten = append(forgotten, Monitor{Name: name, Forgotten: true})
+	}
+	return forgotten
+}
+
+// verdict combines the finding of the window with the steadied state. While a monitor is
+// degraded, its cause is the network and the components are those of the last bad window,
+// also in the clean windows that it takes to leave. A bad window that does not suffice yet
+// has no cause: what cannot be held against an end is not put down to one.
+func (m *monitor) verdict(name string, f finding) Monitor {
+	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names}
+	if f.outcome == bad {
+		m.names = f.names
+	}
+	switch {
+	case f.outcome == thin:
+		v.State = flowattr.StateInsufficientData
+	case m.steady.degraded:
+		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
+	}
+	if v.Cause == flowattr.CauseNone || v.Cause == flowattr.CauseApplication {
+		v.Names = nil
+	}
+	v.Changed = v.State != m.state || v.Cause != m.cause
+	m.state, m.cause = v.State, v.Cause
+	return v
+}
+
+func (j *Judge) judgeComponents(d *Decision, a *assembly, e *inference.Explanation) {
+	suspected := map[string]*inference.Suspect{}
+	for i := range e.Suspects {
+		s := &e.Suspects[i]
+		if s.Kind == inference.Undetermined {
+			continue
+		}
+		// A host may be suspected for what it sends and, apart, for what it receives.
+		set := strings.Join(s.Names, "\x00")
+		if known := suspected[set]; known == nil || known.Confidence < s.Confidence {
+			suspected[set] = s
+		}
+		j.components[set] = &component{names: s.Names}
+	}
+	for _, set := range slices.Sorted(maps.Keys(j.components)) {
+		c := j.components[set]
+		v := Component{Names: c.names, Evidence: a.crossing(c.names)}
+		if s := suspected[set]; s != nil {
+			v.Suspected, v.Confidence = true, s.Confidence
+		} else if c.cleared++; c.cleared >= clearedWindows {
+			delete(j.components, set)
+		}
+		d.Components = append(d.Components, v)
+	}
+}
+
+// crossing sums up the rows that cross all of the named components.
+func (a *assembly) crossing(names []string) (e Evidence) {
+	p := a.problem
+	on := func(slot []string, i int32) int {
+		if i >= 0 && slices.Contains(names, slot[i]) {
+			return 1
+		}
+		return 0
+	}
+	ofClass := make([]int, len(p.Classes))
+	for c := range p.Classes {
+		for _, i := range p.Classes[c].Components {
+			ofClass[c] += on(p.Components, i)
+		}
+	}
+	type pair [2]int32
+	local, remote, pairs := map[int32]bool{}, map[int32]bool{}, map[pair]bool{}
+	for i := range p.Rows {
+		r := &p.Rows[i]
+		crossed := ofClass[r.Class] + on(p.Services, r.Service) + on(p.Hosts, r.Local)
+		if r.Remote != r.Local {
+			crossed += on(p.Hosts, r.Remote)
+		}
+		if crossed < len(names) {
+			continue
+		}
+		c := a.counts[i]
+		e.Segments += c.N[evidence.Segments]
+		e.Retransmissions += c.N[evidence.Retransmitted]
+		e.Timeouts += c.N[evidence.Timeouts]
+		if r.Segments > 0 {
+			local[r.Local], remote[r.Remote], pairs[pair{r.Local, r.Remote}] = true, true, true
+		}
+	}
+	e.LocalHosts, e.RemoteHosts, e.HostPairs = len(local), len(remote), len(pairs)
+	return e
+}

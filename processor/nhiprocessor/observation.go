@@ -1,0 +1,272 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nhiprocessor
+
+import (
+	"math"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+)
+
+// observation is what a batch says, read before the batch is handed on and counted once
+// the next consumer took it.
+type observation struct {
+	points     []observed
+	histograms []pmetric.ExponentialHistogramDataPoint // reused; the first used ones hold data
+	used       int
+	uncounted  [uncountedReasons]int64
+
+	identity                         evidence.Identity
+	phase, errorType, retransmitType string
+}
+
+// observed is one point that counts.
+type observed struct {
+	key       *evidence.Key // nil: no evidence, for the reason that refusal gives
+	set       *evidence.MonitorSet
+	at        int64 // Unix time in ns
+	value     uint64
+	histogram int32 // index of the point's histogram, or -1
+	field     evidence.Field
+	refusal   evidence.Refusal
+}
+
+// uncounted says why a point counts in no sum.
+type uncounted uint8
+
+const (
+	cumulative   uncounted = iota // only deltas can be counted
+	malformed                     // a value or type that the metric cannot have
+	unenriched                    // flowmonitor did not see the flow, or may not write on it
+	monitorLimit                  // some monitor of the flow is past max_monitors
+	undelivered                   // the next consumer refused the batch
+	uncountedReasons
+)
+
+var uncountedNames = [uncountedReasons]string{"cumulative", "malformed", "unenriched", "monitor_limit", "undelivered"}
+
+// maxValue is the largest count that is believed: 2⁵³, up to which doubles are exact. Of
+// bytes it is what 100 Gbit/s carry in eight days.
+const maxValue = 1 << 53
+
+func (o *observation) reset() {
+	clear(o.points) // keys of a table are not held by an idle observation
+	o.points = o.points[:0]
+	o.used = 0
+	o.uncounted = [uncountedReasons]int64{}
+	o.identity = evidence.Identity{Path: o.identity.Path[:0], Monitors: o.identity.Monitors[:0]}
+}
+
+// read takes what counts out of a batch.
+func (o *observation) read(md pmetric.Metrics, table *evidence.Table) {
+	for i := range md.ResourceMetrics().Len() {
+		rm := md.ResourceMetrics().At(i)
+		host := ""
+		if v, ok := rm.Resource().Attributes().Get(flowattr.HostID); ok {
+			host = v.Str()
+		}
+		for j := range rm.ScopeMetrics().Len() {
+			metrics := rm.ScopeMetrics().At(j).Metrics()
+			for k := range metrics.Len() {
+				o.readMetric(metrics.At(k), host, table)
+			}
+		}
+	}
+}
+
+// readers are the metrics that are evidence or belong to a monitor's sums.
+var readers = map[string]func(*observation) evidence.Field{
+	flowattr.MetricSent:                      always(evidence.Sent),
+	flowattr.MetricReceived:                  always(evidence.Received),
+	flowattr.MetricSegmentsSent:              always(evidence.Segments),
+	flowattr.MetricRetransmissions:           (*observation).retransmission,
+	flowattr.MetricTimeouts:                  (*observation).timeout,
+	flowattr.MetricConnectionsAttempted:      always(evidence.Attempted),
+	flowattr.MetricConnectionsOpened:         always(evidence.Opened),
+	flowattr.MetricConnectionsFailed:         (*observation).failure,
+	flowattr.MetricConnectionsClosed:         (*observation).closing,
+	flowattr.MetricConnectionsActive:         always(evidence.Active),
+	flowattr.MetricConnectionsRetransmitting: always(evidence.Retransmitting),
+}
+
+func always(f evidence.Field) func(*observation) evidence.Field {
+	return func(*observation) evidence.Field { return f }
+}
+
+// spurious is the value of network.tcp.retransmit.type for a segment that the peer had.
+const spurious = "spurious"
+
+func (o *observation) retransmission() evidence.Field {
+	switch {
+	case o.phase == flowattr.PhaseConnect:
+		return evidence.RetransmittedConnect
+	case o.retransmitType == spurious:
+		return evidence.RetransmittedSpurious
+	}
+	return evidence.Retransmitted
+}
+
+func (o *observation) timeout() evidence.Field {
+	if o.phase == flowattr.PhaseConnect {
+		return evidence.TimeoutsConnect
+	}
+	return evidence.Timeouts
+}
+
+func (o *observation) failure() evidence.Field {
+	switch o.errorType {
+	case flowattr.ErrorRefused:
+		return evidence.FailedRefused
+	case flowattr.ErrorTimedOut:
+		return evidence.FailedTimedOut
+	}
+	return evidence.FailedOther
+}
+
+func (o *observation) closing() evidence.Field {
+	switch o.errorType {
+	case "":
+		return evidence.ClosedOrderly
+	case flowattr.ErrorReset:
+		return evidence.ClosedReset
+	}
+	return evidence.ClosedOther
+}
+
+func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.Table) {
+	name := m.Name()
+	if name == flowattr.MetricRTT {
+		o.readRTT(m, host, table)
+		return
+	}
+	field := readers[name]
+	if field == nil {
+		return
+	}
+	if m.Type() != pmetric.MetricTypeSum {
+		o.uncounted[malformed] += points(m)
+		return
+	}
+	if m.Sum().AggregationTemporality() != pmetric.AggregationTemporalityDelta {
+		o.uncounted[cumulative] += points(m)
+		return
+	}
+	dps := m.Sum().DataPoints()
+	for i := range dps.Len() {
+		dp := dps.At(i)
+		if dp.Flags().NoRecordedValue() {
+			continue
+		}
+		value, ok := count(dp)
+		if !ok {
+			o.uncounted[malformed]++
+			continue
+		}
+		if p := o.identify(dp.Attributes(), host, table); p != nil {
+			p.at, p.value, p.field = int64(dp.Timestamp()), value, field(o)
+		}
+	}
+}
+
+// identify reads whose point it is and appends it. It is nil for a point that cannot count.
+func (o *observation) identify(attributes pcommon.Map, host string, table *evidence.Table) *observed {
+	id := &o.identity
+	id.Reset()
+	o.phase, o.errorType, o.retransmitType = "", "", ""
+	for k, v := range attributes.All() {
+		switch k {
+		case flowattr.NetworkLocalAddress:
+			id.LocalAddress = v.Str()
+		case flowattr.NetworkPeerAddress:
+			id.RemoteAddress = v.Str()
+		case flowattr.LocalPrefix + flowattr.HostID:
+			id.LocalHost = v.Str()
+		case flowattr.RemotePrefix + flowattr.HostID:
+			id.RemoteHost = v.Str()
+		case flowattr.LocalPrefix + flowattr.AWSVPCID:
+			id.LocalVPC = v.Str()
+		case flowattr.RemotePrefix + flowattr.AWSVPCID:
+			id.RemoteVPC = v.Str()
+		case flowattr.RemoteAWSService:
+			id.Service = v.Str()
+		case flowattr.Category:
+			id.Category = v.Str()
+		case flowattr.Unresolved:
+			id.Unresolved = true
+		case flowattr.Aggregated:
+			id.Aggregated = v.Bool()
+		case flowattr.Path:
+			id.Path = appendAll(id.Path, v)
+		case flowattr.Monitors:
+			id.Monitors = appendAll(id.Monitors, v)
+		case flowattr.Phase:
+			o.phase = v.Str()
+		case flowattr.ErrorType:
+			o.errorType = v.Str()
+		case flowattr.RetransmitType:
+			o.retransmitType = v.Str()
+		}
+	}
+	if !id.Enriched() {
+		o.uncounted[unenriched]++
+		return nil
+	}
+	if id.LocalHost == "" {
+		id.LocalHost = host
+	}
+	key, set, refusal := table.Lookup(id)
+	if set.Refused {
+		o.uncounted[monitorLimit]++
+	}
+	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1})
+	return &o.points[len(o.points)-1]
+}
+
+func appendAll(to []string, v pcommon.Value) []string {
+	if v.Type() != pcommon.ValueTypeSlice {
+		return to
+	}
+	s := v.Slice()
+	for i := range s.Len() {
+		to = append(to, s.At(i).Str())
+	}
+	return to
+}
+
+// count is a point's value as a count.
+func count(dp pmetric.NumberDataPoint) (uint64, bool) {
+	switch dp.ValueType() {
+	case pmetric.NumberDataPointValueTypeInt:
+		v := dp.IntValue()
+		return uint64(v), v >= 0 && v <= maxValue
+	case pmetric.NumberDataPointValueTypeDouble:
+		v := dp.DoubleValue()
+		if !(v >= 0 && v <= maxValue) { // false for NaN, too
+			return 0, false
+		}
+		return uint64(math.Round(v)), true
+	}
+	return 0, false
+}
+
+// points counts the points of a metric of any type.
+func points(m pmetric.Metric) int64 {
+	switch m.Type() {
+	case pmetric.MetricTypeSum:
+		return int64(m.Sum().DataPoints().Len())
+	case pmetric.MetricTypeGauge:
+		return int64(m.Gauge().DataPoints().Len())
+	case pmetric.MetricTypeHistogram:
+		return int64(m.Histogram().DataPoints().Len())
+	case pmetric.MetricTypeExponentialHistogram:
+		return int64(m.ExponentialHistogram().DataPoints().Len())
+	case pmetric.MetricTypeSummary:
+		return int64(m.Summary().DataPoints().Len())
+	}
+	return 0
+}

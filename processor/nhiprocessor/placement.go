@@ -1,0 +1,161 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nhiprocessor
+
+import (
+	"slices"
+	"time"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/window"
+)
+
+// misplaced says why a point counts in the sums of its monitors only.
+type misplaced uint8
+
+const (
+	late           misplaced = iota // its window was decided already
+	early                           // dated too far ahead
+	undated                         // without a time
+	backlog                         // too many windows wait for their decision
+	windowLimit                     // max_flows, rows of evidence in one window
+	flowLimit                       // max_flows, identities
+	componentLimit                  // max_components
+	pathLimit                       // a path that is too long
+	misplacedReasons
+)
+
+var misplacedNames = [misplacedReasons]string{"late", "early", "undated", "backlog", "window_limit", "flow_limit", "component_limit", "path_limit"}
+
+// counted is how the points of one observation count.
+type counted struct {
+	evidence  int64
+	misplaced [misplacedReasons]int64
+}
+
+// place adds points to their windows. The caller holds mu.
+func (p *nhi) place(o *observation, now time.Time) (c counted) {
+	for i := range o.points {
+		pt := &o.points[i]
+		index, placement := p.schedule.Place(pt.at, now)
+		why := misplacedReasons
+		switch placement {
+		case window.Late:
+			why = late
+		case window.Early:
+			why = early
+		case window.Undated:
+			why = undated
+		}
+		switch pt.refusal {
+		case evidence.FlowLimit:
+			why = flowLimit
+		case evidence.ComponentLimit:
+			why = componentLimit
+		case evidence.PathLimit:
+			why = pathLimit
+		}
+		w, inTime := p.window(index)
+		if !inTime {
+			why = backlog
+		}
+		var counts *evidence.Counts
+		if why == misplacedReasons {
+			if !pt.key.Attributable && len(pt.set.Names) == 0 {
+				c.evidence++ // nobody asks for it
+				continue
+			}
+			if counts = w.Row(pt.key, p.config.MaxFlows); counts == nil {
+				why = windowLimit
+			}
+		}
+		if counts != nil {
+			c.evidence++
+			o.add(pt, counts)
+		} else {
+			c.misplaced[why]++
+			for _, m := range pt.set.Names {
+				o.add(pt, w.ExtraOf(m))
+			}
+		}
+		if pt.histogram >= 0 {
+			for _, m := range pt.set.Names {
+				w.AddRTT(m, o.histograms[pt.histogram])
+			}
+		}
+	}
+	return c
+}
+
+func (o *observation) add(pt *observed, c *evidence.Counts) {
+	if pt.histogram < 0 {
+		c.Add(pt.field, pt.value)
+		return
+	}
+	h := o.histograms[pt.histogram]
+	c.AddRTT(evidence.RTT{Count: h.Count(), Sum: h.Sum(), Min: h.Min()})
+}
+
+// window gives an open window. When too many are open, it is the newest of those, and
+// inTime is false.
+func (p *nhi) window(index int64) (w *evidence.Window, inTime bool) {
+	if w = p.open[index]; w != nil {
+		return w, true
+	}
+	if len(p.open) >= p.maxOpen {
+		newest := int64(-1)
+		for i := range p.open {
+			newest = max(newest, i)
+		}
+		return p.open[newest], false
+	}
+	w = evidence.NewWindow()
+	p.open[index] = w
+	return w, true
+}
+
+// take removes the next window that is due.
+func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lowest, any := p.lowest()
+	index, due := p.schedule.Due(now, lowest, any)
+	if !due {
+		return nil, start, end, false
+	}
+	w = p.open[index]
+	if w == nil {
+		w = evidence.NewWindow()
+	}
+	delete(p.open, index)
+	p.table.Sweep()
+	return w, p.schedule.Start(index), p.schedule.End(index), true
+}
+
+func (p *nhi) lowest() (index int64, any bool) {
+	for i := range p.open {
+		if !any || i < index {
+			index, any = i, true
+		}
+	}
+	return index, any
+}
+
+// takeRest removes all windows that are not due, as one.
+func (p *nhi) takeRest() (w *evidence.Window, start time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w = evidence.NewWindow()
+	indexes := make([]int64, 0, len(p.open))
+	for i := range p.open {
+		indexes = append(indexes, i)
+	}
+	slices.Sort(indexes)
+	for _, i := range indexes {
+		w.Merge(p.open[i])
+		delete(p.open, i)
+	}
+	next, _ := p.schedule.Next()
+	return w, p.schedule.Start(next)
+}

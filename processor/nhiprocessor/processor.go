@@ -1,0 +1,164 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nhiprocessor
+
+import (
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/processor"
+	"go.uber.org/zap"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/report"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/verdict"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/window"
+)
+
+// monitorMemory is for how long a silent monitor is remembered: as long as receivers
+// remember a silent flow by default.
+const monitorMemory = time.Hour
+
+// nhi is the processor. ConsumeMetrics is safe for concurrent use; what it gathers belongs
+// to mu. Decisions are made by one goroutine, which owns judge and writer.
+type nhi struct {
+	next      consumer.Metrics
+	log       *zap.Logger
+	telemetry *telemetry
+	config    *Config
+	idle      sync.Pool // of *observation
+
+	mu       sync.Mutex
+	table    *evidence.Table
+	schedule *window.Schedule
+	open     map[int64]*evidence.Window
+	maxOpen  int
+	stopped  bool
+
+	judge  *verdict.Judge
+	writer *report.Writer
+
+	wake       chan struct{} // a window may be due
+	cancel     context.CancelFunc
+	done       chan struct{} // closed when the goroutine has ended
+	stopping   sync.Once
+	cumulative sync.Once // the line about cumulative points
+}
+
+func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*nhi, error) {
+	instance := cfg.Instance
+	if instance == "" {
+		var err error
+		if instance, err = os.Hostname(); err != nil {
+			instance = "unknown"
+			set.Logger.Warn("no host name for service.instance.id; set 'instance'", zap.Error(err))
+		}
+	}
+	p := &nhi{
+		next: next, log: set.Logger, config: cfg,
+		table:    evidence.NewTable(evidence.Limits{Flows: cfg.MaxFlows, Components: cfg.MaxComponents, Monitors: cfg.MaxMonitors}),
+		schedule: window.New(cfg.Window, cfg.Lateness, cfg.Evaluation == evaluationWallClock),
+		open:     map[int64]*evidence.Window{},
+		// Points may be behind and ahead by the lateness; the rest is for a consumer that
+		// holds up decisions.
+		maxOpen: 2*int(cfg.Lateness/cfg.Window) + 8,
+		judge:   verdict.NewJudge(verdict.Config{FalseAlarmRate: cfg.FalseAlarmRate, Memory: monitorMemory, Monitors: cfg.MaxMonitors}),
+		writer:  report.NewWriter(instance, metadata.ScopeName, set.BuildInfo.Version),
+		wake:    make(chan struct{}, 1),
+	}
+	p.idle.New = func() any { return &observation{} }
+	var err error
+	p.telemetry, err = newTelemetry(set.TelemetrySettings, p)
+	return p, err
+}
+
+// start begins to decide. It needs nothing of the host, and returns at once.
+func (p *nhi) start(context.Context, component.Host) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		p.run(ctx)
+	}()
+	return nil
+}
+
+// shutdown ends the decisions and flushes: windows that are over with their verdicts, and
+// of the others the sums. It is safe without start and more than once.
+func (p *nhi) shutdown(ctx context.Context) (err error) {
+	p.stopping.Do(func() {
+		p.mu.Lock()
+		p.stopped = true
+		p.mu.Unlock()
+		defer p.telemetry.Shutdown()
+		if p.cancel == nil {
+			return
+		}
+		p.cancel()
+		select {
+		case <-p.done:
+			err = p.flush(ctx)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	})
+	return err
+}
+
+// ConsumeMetrics hands the batch on, in the caller's context, and counts it when the next
+// consumer took it: a batch that the caller will send again counts once.
+func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
+	o := p.idle.Get().(*observation)
+	defer func() {
+		o.reset()
+		p.idle.Put(o)
+	}()
+	p.mu.Lock()
+	stopped := p.stopped
+	if !stopped {
+		o.read(md, p.table) // before md belongs to the next consumer
+	}
+	p.mu.Unlock()
+	err := p.next.ConsumeMetrics(ctx, md)
+	if stopped {
+		return err
+	}
+	if err != nil {
+		o.uncounted[undelivered] += int64(len(o.points))
+		o.points = o.points[:0]
+	}
+	p.count(ctx, o)
+	return err
+}
+
+// count adds an observation to the open windows.
+func (p *nhi) count(ctx context.Context, o *observation) {
+	var c counted
+	if len(o.points) > 0 {
+		now := time.Now()
+		p.mu.Lock()
+		if p.stopped {
+			o.uncounted[undelivered] += int64(len(o.points)) // too late for the flush
+		} else {
+			c = p.place(o, now)
+		}
+		p.mu.Unlock()
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+	p.telemetry.record(ctx, o, &c)
+	if o.uncounted[cumulative] > 0 {
+		p.cumulative.Do(func() {
+			p.log.Warn("cumulative flow points cannot be counted, they only pass through: give nhi the receiver's deltas (sockops: 'temporality: delta'), before any conversion")
+		})
+	}
+}

@@ -1,0 +1,95 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nhiprocessor
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/metadata"
+)
+
+// telemetry is what the processor reports of itself.
+type telemetry struct {
+	*metadata.TelemetryBuilder
+	monitors  atomic.Int64
+	uncounted [uncountedReasons]metric.MeasurementOption
+	misplaced [misplacedReasons]metric.MeasurementOption
+}
+
+func newTelemetry(set component.TelemetrySettings, p *nhi) (*telemetry, error) {
+	builder, err := metadata.NewTelemetryBuilder(set)
+	if err != nil {
+		return nil, err
+	}
+	t := &telemetry{TelemetryBuilder: builder}
+	for i, name := range uncountedNames {
+		t.uncounted[i] = reason(name)
+	}
+	for i, name := range misplacedNames {
+		t.misplaced[i] = reason(name)
+	}
+	held := func(get func() int) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			p.mu.Lock()
+			n := get()
+			p.mu.Unlock()
+			o.Observe(int64(n))
+			return nil
+		}
+	}
+	constant := func(n int) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(n))
+			return nil
+		}
+	}
+	return t, errors.Join(
+		builder.RegisterProcessorNhiFlowsCallback(held(func() int { n, _ := p.table.Sizes(); return n })),
+		builder.RegisterProcessorNhiFlowsCapacityCallback(constant(p.config.MaxFlows)),
+		builder.RegisterProcessorNhiComponentsCallback(held(func() int { _, n := p.table.Sizes(); return n })),
+		builder.RegisterProcessorNhiComponentsCapacityCallback(constant(p.config.MaxComponents)),
+		builder.RegisterProcessorNhiWindowsOpenCallback(held(func() int { return len(p.open) })),
+		builder.RegisterProcessorNhiMonitorsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(t.monitors.Load())
+			return nil
+		}),
+		builder.RegisterProcessorNhiMonitorsCapacityCallback(constant(p.config.MaxMonitors)),
+	)
+}
+
+func reason(name string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", name)))
+}
+
+// record reports how the points of a batch count.
+func (t *telemetry) record(ctx context.Context, o *observation, c *counted) {
+	if c.evidence > 0 {
+		t.ProcessorNhiPoints.Add(ctx, c.evidence)
+	}
+	for i, n := range c.misplaced {
+		if n > 0 {
+			t.ProcessorNhiPointsMisplaced.Add(ctx, n, t.misplaced[i])
+		}
+	}
+	for i, n := range o.uncounted {
+		if n > 0 {
+			t.ProcessorNhiPointsUncounted.Add(ctx, n, t.uncounted[i])
+		}
+	}
+}
+
+func (t *telemetry) decided(ctx context.Context, took time.Duration, monitors int) {
+	t.ProcessorNhiWindowsDecided.Add(ctx, 1)
+	t.ProcessorNhiDecisionDuration.Record(ctx, took.Seconds())
+	t.monitors.Store(int64(monitors))
+}
+
+func (t *telemetry) failed(ctx context.Context) { t.ProcessorNhiBatchesFailed.Add(ctx, 1) }
