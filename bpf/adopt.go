@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -49,33 +50,53 @@ func (s *Sockops) Adopt(ctx context.Context) (AdoptStats, error) {
 // kernel would go on calling other programs for events they did not ask for.
 func (s *Sockops) release() error {
 	_, err := s.inNamespaces(context.Background(), s.objects.FlowRelease)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, errGone) {
 		return nil // a namespace that cannot be entered, or is gone: nothing to mend
 	}
 	return err
 }
 
+// attempts bounds how often a namespace is looked for whose socket was closed, or whose
+// process ended, between the walk over the descriptors and its use.
+const attempts = 3
+
 // inNamespaces runs an iterator over tcp in each network namespace with TCP sockets.
 func (s *Sockops) inNamespaces(ctx context.Context, program *ebpf.Program) (AdoptStats, error) {
-	var st AdoptStats
-	found, err := s.namespaces()
-	if err != nil {
-		return st, err
-	}
 	it, err := link.AttachIter(link.IterOptions{Program: program})
 	if err != nil {
-		return st, fmt.Errorf("attach the tcp iterator: %w", explain(err))
+		return AdoptStats{}, fmt.Errorf("attach the tcp iterator: %w", explain(err))
 	}
 	defer it.Close()
-	var errs []error
-	for _, ns := range found {
-		if ctx.Err() != nil {
-			return st, errors.Join(append(errs, ctx.Err())...)
+	done := map[uint32]error{} // by inode
+	for range attempts {
+		found, err := s.namespaces()
+		if err != nil {
+			return AdoptStats{}, err
 		}
+		// A namespace whose socket was gone is found again by another one, or has none any more.
+		maps.DeleteFunc(done, func(_ uint32, err error) bool { return errors.Is(err, errGone) })
+		gone := false
+		for _, ns := range found {
+			if ctx.Err() != nil {
+				return AdoptStats{}, ctx.Err()
+			}
+			if _, seen := done[ns.Inode]; !seen {
+				err := ns.run(it)
+				done[ns.Inode] = err
+				gone = gone || errors.Is(err, errGone)
+			}
+		}
+		if !gone {
+			break
+		}
+	}
+	var st AdoptStats
+	var errs []error
+	for inode, err := range done {
 		st.Namespaces++
-		if err := ns.run(it); err != nil {
+		if err != nil {
 			st.NamespacesFailed++
-			errs = append(errs, fmt.Errorf("network namespace %d: %w", ns.Inode, err))
+			errs = append(errs, fmt.Errorf("network namespace %d: %w", inode, err))
 		}
 	}
 	return st, errors.Join(errs...)

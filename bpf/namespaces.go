@@ -8,6 +8,7 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -59,41 +60,49 @@ func clearMap(m *ebpf.Map) error {
 	return nil
 }
 
+// errGone says that the socket by which a namespace was found is no longer there.
+var errGone = errors.New("its socket is gone")
+
 // open gives a descriptor of the namespace. The socket itself tells (SIOCGSKNS, 4.9;
 // pidfd_getfd, 5.6), because its process may have moved on to another one.
 func (n namespace) open() (int, error) {
 	fd, err := n.openBySocket()
-	if err == nil {
-		return fd, nil
+	if err != nil && !errors.Is(err, errGone) { // not allowed to look into the process
+		fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.TGID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	}
-	fd, other := unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.TGID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if other != nil {
+	if err != nil {
 		return -1, err
 	}
 	var st unix.Stat_t
-	if other = unix.Fstat(fd, &st); other != nil || uint32(st.Ino) != n.Inode {
+	if err := unix.Fstat(fd, &st); err != nil || uint32(st.Ino) != n.Inode { // the descriptor's number was used again
 		unix.Close(fd)
-		return -1, err
+		return -1, errGone
 	}
 	return fd, nil
 }
 
 func (n namespace) openBySocket() (int, error) {
 	pidfd, err := unix.PidfdOpen(int(n.TGID), 0)
+	if errors.Is(err, unix.ESRCH) {
+		return -1, errGone
+	}
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(pidfd)
 	sock, err := unix.PidfdGetfd(pidfd, int(n.FD), 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EBADF) {
+		return -1, errGone
+	}
 	if err != nil {
 		return -1, err
 	}
 	defer unix.Close(sock)
 	fd, err := unix.IoctlRetInt(sock, unix.SIOCGSKNS)
-	if err != nil {
-		return -1, err
+	if errors.Is(err, unix.ENOTTY) { // no socket any more
+		return -1, errGone
 	}
-	return fd, nil
+	return fd, err
 }
 
 // runIn runs an iterator in the namespace of fd, on a thread of its own: a thread that
