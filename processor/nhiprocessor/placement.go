@@ -119,8 +119,8 @@ func (p *nhi) window(index int64) (w *evidence.Window, inTime bool) {
 func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	lowest, any := p.lowest()
-	index, due := p.schedule.Due(now, lowest, any)
+	lowest, holds := p.lowest()
+	index, due := p.schedule.Due(now, lowest, holds)
 	if !due {
 		return nil, start, end, false
 	}
@@ -133,13 +133,14 @@ func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due
 	return w, p.schedule.Start(index), p.schedule.End(index), true
 }
 
-func (p *nhi) lowest() (index int64, any bool) {
+// lowest is the first window that holds data, if any does.
+func (p *nhi) lowest() (index int64, holds bool) {
 	for i := range p.open {
-		if !any || i < index {
-			index, any = i, true
+		if !holds || i < index {
+			index, holds = i, true
 		}
 	}
-	return index, any
+	return index, holds
 }
 
 // takeRest removes all windows that are not due, as one.

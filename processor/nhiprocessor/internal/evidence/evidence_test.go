@@ -1,7 +1,7 @@
 // Copyright The flow monitor Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package evidence_test
+package evidence
 
 import (
 	"fmt"
@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
-	. "github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
 )
 
 var limits = Limits{Flows: 1000, Components: 1000, Monitors: 100}

@@ -39,3 +39,10 @@ func Between(a, b *Host, l Loss) Fault {
 		return (f.Client == a && f.Server == b) || (f.Client == b && f.Server == a)
 	}}
 }
+
+// Across is a fault of what passes between two subnets, in both directions.
+func Across(a, b string, l Loss) Fault {
+	return Fault{Loss: l, Hits: func(f *Flow, _ bool) bool {
+		return (f.Client.Subnet == a && f.Server.Subnet == b) || (f.Client.Subnet == b && f.Server.Subnet == a)
+	}}
+}

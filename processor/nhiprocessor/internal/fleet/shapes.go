@@ -19,16 +19,16 @@ func TwoVPCs(seed uint64, hosts int, scale float64) (f *Fleet, clients, servers 
 	return f, clients, servers
 }
 
-// Services is a subnet of clients that use two AWS services through one gateway endpoint
-// each has. The front ends of a service have no collector. The monitors are named like the
+// Services is a subnet of clients that use two AWS services, each through an endpoint of
+// its own and with some front ends, which have no collector. The monitors are named like the
 // services; the clients talk to each other, too.
-func Services(seed uint64, hosts int, scale float64) (f *Fleet, clients []*Host) {
+func Services(seed uint64, hosts, frontEnds int, scale float64) (f *Fleet, clients []*Host) {
 	f = New(seed)
 	clients = f.AddHosts(hosts, "client", "vpc-a", "subnet-a", "az1")
 	for _, service := range []struct{ name, category string }{
 		{"S3", flowattr.CategoryAmazonS3}, {"DYNAMODB", flowattr.CategoryAmazonDynamoDB},
 	} {
-		for _, end := range f.AddHosts(5, service.name, "", "", "") {
+		for _, end := range f.AddHosts(frontEnds, service.name, "", "", "") {
 			end.Blind, end.Nameless = true, true
 			for _, c := range clients {
 				f.Flows = append(f.Flows, &Flow{
@@ -40,6 +40,20 @@ func Services(seed uint64, hosts int, scale float64) (f *Fleet, clients []*Host)
 	}
 	f.Connect(clients, clients, 60*scale, 60*scale, nil)
 	return f, clients
+}
+
+// ThreeVPCs is hosts in three VPCs that all talk to all over one transit gateway, and
+// within each VPC. The monitors are named by the VPCs, "a-b".
+func ThreeVPCs(seed uint64, hosts int, scale float64) (f *Fleet, vpcs [3][]*Host) {
+	f = New(seed)
+	for i, name := range []string{"a", "b", "c"} {
+		vpcs[i] = f.AddHosts(hosts, name, "vpc-"+name, "subnet-"+name, "az1")
+		f.Connect(vpcs[i], vpcs[i], 20*scale, 60*scale, nil)
+	}
+	for i, name := range []string{"a-b", "b-c", "c-a"} {
+		f.Connect(vpcs[i], vpcs[(i+1)%3], 60*scale, 300*scale, []string{name}, "transit_gateway/tgw-1")
+	}
+	return f, vpcs
 }
 
 // ThreeAZs is one VPC with hosts in three availability zones, all talking to all. The

@@ -10,9 +10,10 @@ import (
 
 // accept blames c, the at-th in order.
 func (s *search) accept(c *candidate, at int) {
+	names := s.names(c)
 	suspect := Suspect{
-		Kind: c.kind, Names: s.names(c), Hosts: c.hosts, Segments: c.n, Lost: c.k, Rate: c.k / c.n,
-		Confidence: s.confidence(c, at),
+		Kind: c.kind, Names: names, Hosts: c.hosts, Service: len(c.services) > 0, Segments: c.n, Lost: c.k, Rate: c.k / c.n,
+		Confidence: s.confidence(c, names, at),
 	}
 	s.blameRows(c, &suspect)
 }
@@ -39,20 +40,21 @@ func (s *search) blameRows(c *candidate, suspect *Suspect) {
 
 // confidence is the share of c's likelihood among the explanations of the same loss that
 // were not ruled out.
-func (s *search) confidence(c *candidate, at int) float64 {
-	others := 0.0
-	seen := 0
+func (s *search) confidence(c *candidate, names []string, at int) float64 {
+	others, weighed := 0.0, 0
 	for _, i := range s.order[at+1:] {
-		o := &s.cs.all[i]
-		if seen++; seen > rivals {
+		if weighed == rivals {
 			break
 		}
-		// Half the losses in common: it competes for the same loss.
-		if s.common(c, o) < c.k/2 || (o.kind == c.kind && c.kind == Host && slices.Equal(o.hosts, c.hosts)) {
+		o := &s.cs.all[i]
+		// It competes for the same loss when half of it is common, and is another
+		// explanation when it names others.
+		if s.common(c, o) < c.k/2 || slices.Equal(s.names(o), names) {
 			continue
 		}
-		if d := s.scores[i] - s.scores[s.order[at]]; s.verdictOn(o) != contradicted {
-			others += math.Exp(d)
+		weighed++
+		if s.verdictOn(o) != contradicted {
+			others += math.Exp(s.scores[i] - s.scores[s.order[at]])
 		}
 	}
 	return 1 / (1 + others)

@@ -84,16 +84,25 @@ func (s *slots) of(r *Row, to []int32) []int32 {
 	return to
 }
 
+// kind is what the slot stands for.
+func (s *slots) kind(slot int) Kind {
+	switch {
+	case slot < s.services:
+		return Host
+	case slot < s.components:
+		return Service
+	}
+	return Network
+}
+
 // name adds what the slot stands for to a candidate.
 func (s *slots) name(slot int, c *candidate) {
 	switch {
 	case slot < s.services:
-		c.kind = Host
 		if h := int32(slot / hostSlots); !slices.Contains(c.hosts, h) {
 			c.hosts = append(c.hosts, h)
 		}
 	case slot < s.components:
-		c.kind = Service
 		c.services = append(c.services, int32(slot-s.services))
 	case slot < s.paths:
 		c.components = append(c.components, int32(slot-s.components))
@@ -157,16 +166,12 @@ func newCandidates(p *Problem) *candidates {
 			c = int32(len(cs.all))
 			index[key] = c
 			cs.all = append(cs.all, candidate{
-				kind: Network, class: -1, n: m.n, k: m.k, hash: m.hash, hash2: m.hash2,
+				kind: s.kind(slot), class: -1, n: m.n, k: m.k, hash: m.hash, hash2: m.hash2,
 				rows: make([]int32, 0, m.rows),
 			})
 		}
 		of[slot] = c
-		first := cs.all[c].kind
 		s.name(slot, &cs.all[c])
-		if known {
-			cs.all[c].kind = first
-		}
 	}
 	for i := range p.Rows {
 		row := cs.ofRow[cs.start[i]:cs.start[i+1]]
@@ -197,12 +202,6 @@ func (cs *candidates) remove(row int32, r *Row) {
 			cs.all[c].k -= r.Lost
 		}
 	}
-}
-
-// isPath says whether the candidate is a path as such: several components together, each
-// of which is crossed by other rows, too.
-func (c *candidate) isPath() bool {
-	return c.kind == Network && len(c.components) == 0
 }
 
 // order compares candidates so that the outcome does not depend on the order of rows.

@@ -65,6 +65,45 @@ func TestFalseAlarms(t *testing.T) {
 	}
 }
 
+// While nothing is known of the background, the prior has to hold the rate, too, also where
+// the background is at its upper end and burstier than assumed.
+func TestFalseAlarmsOfFirstWindows(t *testing.T) {
+	network, windows := 0, 0
+	for seed := range uint64(3000) {
+		scale := []float64{0.1, 1, 10}[seed%3]
+		f, _ := fleet.ThreeAZs(seed, 3, scale)
+		if seed%2 == 0 {
+			f, _, _ = fleet.TwoVPCs(seed, 4, scale)
+		}
+		f.Background = fleet.Loss{Rate: 1e-3, Burst: 10}
+		var b inference.Baseline
+		for range 2 {
+			windows++
+			for _, s := range inference.Explain(fleet.Problem(f.Window()), rate, &b).Suspects {
+				if s.Kind == inference.Network || s.Kind == inference.Undetermined {
+					network++
+				}
+			}
+		}
+	}
+	assert.LessOrEqual(t, network, windows/1000)
+}
+
+// Two hosts at each side cannot be told from the network: nobody is blamed.
+func TestWhatCannotBeToldStaysUndetermined(t *testing.T) {
+	undetermined := 0
+	for seed := range uint64(20) {
+		f, _, _ := fleet.TwoVPCs(seed, 2, 5)
+		f.Faults = []fleet.Fault{fleet.On("transit_gateway/tgw-1", fleet.Loss{Rate: 0.05, Burst: 1})}
+		var b inference.Baseline
+		for _, s := range inference.Explain(fleet.Problem(f.Window()), rate, &b).Suspects {
+			require.Equal(t, inference.Undetermined, s.Kind, "%v", s.Names)
+			undetermined++
+		}
+	}
+	assert.Equal(t, 20, undetermined)
+}
+
 func TestTheOrderOfRowsDoesNotMatter(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for seed := range uint64(10) {

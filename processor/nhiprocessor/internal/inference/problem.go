@@ -59,7 +59,9 @@ type Suspect struct {
 	// Names of the components that cannot be told apart, sorted; for a host the host.
 	Names []string
 	// Hosts are the indexes of the blamed hosts: one, or several that cannot be told apart.
-	Hosts          []int32
+	Hosts []int32
+	// Service says that a service is among what cannot be told apart.
+	Service        bool
 	Segments, Lost float64 // what it explains
 	Rate           float64
 	Confidence     float64 // 0…1, against the other explanations that were weighed

@@ -73,10 +73,5 @@ func (s *search) score(c *candidate) float64 {
 	if ratio < s.likelihoodLevel {
 		return 0
 	}
-	if c.isPath() {
-		// A path as such is to blame only where each of its components is needed: that has
-		// to be significant over any of them alone.
-		ratio -= s.likelihoodLevel
-	}
-	return max(ratio, 0)
+	return ratio
 }

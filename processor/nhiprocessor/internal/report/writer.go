@@ -238,7 +238,8 @@ func (b *batch) component(c *verdict.Component) {
 		return p
 	}
 	put(flowattr.MetricComponentHealthIndicator).SetIntValue(one(c.Suspected))
-	put(flowattr.MetricComponentConfidence).SetDoubleValue(c.Confidence)
+	// More digits than three would say more than is known, and differ between machines.
+	put(flowattr.MetricComponentConfidence).SetDoubleValue(math.Round(c.Confidence*1000) / 1000)
 	put(flowattr.MetricComponentSegments).SetIntValue(int64(min(c.Evidence.Segments, math.MaxInt64)))
 	put(flowattr.MetricComponentRetransmissions).SetIntValue(int64(min(c.Evidence.Retransmissions, math.MaxInt64)))
 	put(flowattr.MetricComponentTimeouts).SetIntValue(int64(min(c.Evidence.Timeouts, math.MaxInt64)))

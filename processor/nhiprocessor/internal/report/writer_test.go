@@ -198,6 +198,16 @@ func TestABatchWithoutADecisionHoldsSumsOnly(t *testing.T) {
 	assert.Zero(t, NewWriter("i", "scope", "v").Batch(nil, minute(1)).ResourceMetrics().Len())
 }
 
+func TestAStreamThatABatchLeftOutStaysWhereItEnded(t *testing.T) {
+	w := NewWriter("i", "scope", "v")
+	w.Add(sent("m", 5), minute(10))
+	w.Batch(decision(flowattr.StateHealthy, "m"), minute(11))
+	w.Delivered(minute(11))
+	assert.Empty(t, transferred(t, w.Batch(nil, minute(12)))) // it has no sums
+	w.Delivered(minute(12))
+	assert.Equal(t, []point{{660, 780, 0}}, transferred(t, w.Batch(decision(flowattr.StateHealthy, "m"), minute(13))))
+}
+
 func TestComponentsCarryTypeAndIDOrTheSet(t *testing.T) {
 	w := NewWriter("i", "scope", "v")
 	md := w.Batch(&verdict.Decision{Components: []verdict.Component{

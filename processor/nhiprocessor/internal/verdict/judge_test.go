@@ -294,7 +294,7 @@ func TestVerdictOn(t *testing.T) {
 		{
 			name: "loss at the front ends of one service is the remote service's",
 			fleet: func(seed uint64) *fleet.Fleet {
-				f, _ := fleet.Services(seed, 5, 1)
+				f, _ := fleet.Services(seed, 5, 5, 1)
 				f.Faults = []fleet.Fault{fleet.OfService("S3", loss(0.03))}
 				return f
 			},
@@ -304,9 +304,84 @@ func TestVerdictOn(t *testing.T) {
 			components: []string{"service/S3+vpc_endpoint/vpce-S3"},
 		},
 		{
+			name: "a service with a single address is a service, not a host; but one address is no evidence of the network",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _ := fleet.Services(seed, 5, 1, 3)
+				f.Faults = []fleet.Fault{fleet.OfService("S3", loss(0.03))}
+				return f
+			},
+			want:         map[string]string{"S3": flowattr.StateInsufficientData + " " + flowattr.CauseRemoteService, "DYNAMODB": unknown},
+			anyComponent: true,
+		},
+		{
+			name: "a gateway between three subnets is named, not the paths over it",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _ := fleet.ThreeVPCs(seed, 3, 2)
+				f.Faults = []fleet.Fault{fleet.On(tgw, loss(0.03))}
+				return f
+			},
+			want:       map[string]string{"a-b": degraded, "b-c": degraded, "c-a": degraded},
+			components: []string{tgw},
+		},
+		{
+			name: "a fault of one path over a gateway is the path's, as long as the others are clean",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _ := fleet.ThreeVPCs(seed, 3, 2)
+				f.Faults = []fleet.Fault{fleet.Across("subnet-a", "subnet-b", loss(0.03))}
+				return f
+			},
+			want:       map[string]string{"a-b": degraded, "b-c": healthy(flowattr.CauseNone), "c-a": healthy(flowattr.CauseNone)},
+			components: []string{"subnet/subnet-a+subnet/subnet-b+" + tgw},
+		},
+		{
+			name: "paths with twice the background of others are healthy",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _ := fleet.ThreeAZs(seed, 5, 10)
+				f.Background = fleet.Loss{Rate: 0.001, Burst: 1}
+				f.Faults = []fleet.Fault{fleet.On("az_pair/az1:az2", loss(0.001))}
+				return f
+			},
+			want: map[string]string{"az1-az2": healthy(flowattr.CauseNone), "az1-az3": healthy(flowattr.CauseNone)},
+		},
+		{
+			name: "loss that is certain but does not matter is healthy",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _, _ := fleet.TwoVPCs(seed, 5, 300)
+				f.Background = fleet.Loss{Rate: 1e-5, Burst: 1}
+				f.Faults = []fleet.Fault{fleet.On(tgw, loss(0.0003))}
+				return f
+			},
+			want: map[string]string{web: healthy(flowattr.CauseNone)},
+		},
+		{
+			name: "a faulty host does not excuse the gateway, where a monitor watches both",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, c, _ := fleet.TwoVPCs(seed, 5, 4)
+				for _, flow := range f.Flows {
+					flow.Monitors = []string{web}
+				}
+				f.Faults = []fleet.Fault{fleet.On(tgw, loss(0.03)), fleet.AtHost(c[0], loss(0.05))}
+				return f
+			},
+			want:       map[string]string{web: degraded},
+			components: []string{"instance/i-client1", tgw},
+		},
+		{
+			name: "one local host is insufficient also when it talks to many subnets of two hosts",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f := fleet.New(seed)
+				m := f.AddHosts(1, "m", "vpc-m", "subnet-m", "az1")
+				for _, name := range []string{"a", "b", "y", "z"} { // before and after m
+					f.Connect(m, f.AddHosts(2, name, "vpc-"+name, "subnet-"+name, "az1"), 2000, 2000, []string{web}, tgw)
+				}
+				return f
+			},
+			want: map[string]string{web: unknown},
+		},
+		{
 			name: "one client that loses to all services is the local host",
 			fleet: func(seed uint64) *fleet.Fleet {
-				f, c := fleet.Services(seed, 5, 1)
+				f, c := fleet.Services(seed, 5, 5, 1)
 				f.Faults = []fleet.Fault{fleet.AtHost(c[3], loss(0.05))}
 				return f
 			},

@@ -157,10 +157,10 @@ func (j *judgement) observed(side int) (n int) {
 // has as a local one is local, also where it is a remote one of other flows.
 func (j *judgement) endCause(s *inference.Suspect, local map[int32]bool) string {
 	switch {
-	case s.Kind == inference.Service:
-		return flowattr.CauseRemoteService
 	case slices.ContainsFunc(s.Hosts, func(h int32) bool { return local[h] }):
 		return flowattr.CauseLocalHost
+	case s.Service:
+		return flowattr.CauseRemoteService // also one that has a single address
 	}
 	return flowattr.CauseRemoteHost
 }

@@ -102,9 +102,9 @@ func (s *Schedule) start(index int64) {
 }
 
 // Due gives the next window to be decided, if one is due now, and counts it as decided.
-// lowest is the lowest window that holds data, or none: empty windows before it are
+// lowest is the lowest window that holds data, if any does: empty windows before it are
 // skipped when there are many.
-func (s *Schedule) Due(now time.Time, lowest int64, any bool) (index int64, due bool) {
+func (s *Schedule) Due(now time.Time, lowest int64, holds bool) (index int64, due bool) {
 	if !s.started {
 		return 0, false
 	}
@@ -113,7 +113,7 @@ func (s *Schedule) Due(now time.Time, lowest int64, any bool) (index int64, due 
 		return 0, false
 	}
 	resume := last
-	if any {
+	if holds {
 		resume = min(resume, lowest)
 	}
 	s.next = max(s.next, resume-catchUp)

@@ -87,13 +87,13 @@ func TestSchedule(t *testing.T) {
 				if st.look {
 					var due []int64
 					for {
-						lowest, any := int64(0), false
+						lowest, holds := int64(0), false
 						for o := range open {
-							if !any || o < lowest {
-								lowest, any = o, true
+							if !holds || o < lowest {
+								lowest, holds = o, true
 							}
 						}
-						index, ok := s.Due(now, lowest, any)
+						index, ok := s.Due(now, lowest, holds)
 						if !ok {
 							break
 						}
