@@ -65,21 +65,40 @@ func TestStartingAndStoppingAHundredTimesLeavesNothing(t *testing.T) {
 		require.NoError(t, r.Shutdown(t.Context()))
 	}
 	cycle() // what the runtime and the libraries open once
-	before := held(t)
+	since := newest(t)
+	before := held(t, since)
 	for range 100 {
 		cycle()
 	}
 	// The kernel frees programs and maps after a grace period.
-	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, before, held(t)) }, 10*time.Second, 50*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, before, held(t, since)) }, 10*time.Second, 50*time.Millisecond)
 }
 
-// holdings are the kernel's objects by the names that ours have, the descriptors of this
-// process, and the network namespaces that its threads are in.
-type holdings struct{ programs, maps, descriptors, namespaces int }
+// ids are those of the newest program and map: what the kernel frees of earlier tests
+// meanwhile does not count.
+type ids struct {
+	program ebpf.ProgramID
+	aMap    ebpf.MapID
+}
 
-func held(t testing.TB) (h holdings) {
+func newest(t testing.TB) (n ids) {
 	t.Helper()
 	for id, err := ebpf.ProgramGetNextID(0); err == nil; id, err = ebpf.ProgramGetNextID(id) {
+		n.program = id
+	}
+	for id, err := ebpf.MapGetNextID(0); err == nil; id, err = ebpf.MapGetNextID(id) {
+		n.aMap = id
+	}
+	return n
+}
+
+// holdings are the kernel's newer objects by the names that ours have, the descriptors of
+// this process, and the network namespaces that its threads are in.
+type holdings struct{ programs, maps, descriptors, namespaces int }
+
+func held(t testing.TB, since ids) (h holdings) {
+	t.Helper()
+	for id, err := ebpf.ProgramGetNextID(since.program); err == nil; id, err = ebpf.ProgramGetNextID(id) {
 		if p, err := ebpf.NewProgramFromID(id); err == nil { // else it is gone by now
 			if info, err := p.Info(); err == nil && strings.HasPrefix(info.Name, "flow_") {
 				h.programs++ // a link holds its program
@@ -87,7 +106,7 @@ func held(t testing.TB) (h holdings) {
 			p.Close()
 		}
 	}
-	for id, err := ebpf.MapGetNextID(0); err == nil; id, err = ebpf.MapGetNextID(id) {
+	for id, err := ebpf.MapGetNextID(since.aMap); err == nil; id, err = ebpf.MapGetNextID(id) {
 		if m, err := ebpf.NewMapFromID(id); err == nil {
 			if info, err := m.Info(); err == nil && (info.Name == "conns" || strings.HasPrefix(info.Name, "flows")) {
 				h.maps++
