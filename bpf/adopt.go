@@ -9,7 +9,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -32,28 +35,54 @@ type AdoptStats struct {
 // Not safe for concurrent use with itself, Harvest or Close.
 func (s *Sockops) Adopt(ctx context.Context) (AdoptStats, error) {
 	st, err := s.inNamespaces(ctx, s.objects.FlowAdopt)
-	var total, traced uint64
-	err = errors.Join(err, s.objects.AdoptedSockets.Get(&total), s.objects.TracedSockets.Get(&traced))
+	var total, more uint64
+	err = errors.Join(err, s.objects.AdoptedSockets.Get(&total), s.objects.SocketsOfMoreNamespaces.Get(&more), s.trace())
 	st.Adopted = int(total)
-	if traced > 0 && s.tracing == nil {
-		// Their callbacks are refused (kernels before 6.12): a tracepoint sees their end.
-		t, attach := link.AttachTracing(link.TracingOptions{Program: s.objects.FlowState})
-		if attach != nil {
-			return st, errors.Join(err, fmt.Errorf("attach the state tracepoint: %w", explain(attach)))
-		}
-		s.tracing = t
+	if more > 0 {
+		st.NamespacesFailed++
+		err = errors.Join(err, fmt.Errorf("more than %d network namespaces: %d sockets are in others", s.objects.Namespaces.MaxEntries(), more))
 	}
 	return st, err
 }
 
-// release takes back the callback flags of the sockets that live on. Without them the
-// kernel would go on calling other programs for events they did not ask for.
-func (s *Sockops) release() error {
-	_, err := s.inNamespaces(context.Background(), s.objects.FlowRelease)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, errGone) {
-		return nil // a namespace that cannot be entered, or is gone: nothing to mend
+// release takes back the callback flags of the sockets that live on, so that the kernel
+// makes no calls that nobody asked for. Flags do not say whose they are: while any other
+// sockops program is left below the cgroup, or above it, they stay.
+func (s *Sockops) release() {
+	others, err := attachedPrograms(s.path)
+	if err != nil || others > 0 {
+		return
 	}
-	return err
+	// A namespace that cannot be entered keeps its flags; no program is there to be called.
+	_, _ = s.inNamespaces(context.Background(), s.objects.FlowRelease)
+}
+
+// attachedPrograms counts the sockops programs that are called for sockets of a cgroup or
+// of any below it.
+func attachedPrograms(cgroup string) (n int, err error) {
+	err = filepath.WalkDir(cgroup, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil // it was removed meanwhile
+		}
+		dir, err := os.Open(path)
+		if err != nil {
+			return nil
+		}
+		defer dir.Close()
+		found, err := link.QueryPrograms(link.QueryOptions{
+			Target:     int(dir.Fd()),
+			Attach:     ebpf.AttachCGroupSockOps,
+			QueryFlags: unix.BPF_F_QUERY_EFFECTIVE,
+		})
+		if err != nil {
+			return fmt.Errorf("query the sockops programs of cgroup %q: %w", path, explain(err))
+		}
+		if n += len(found.Programs); n > 0 {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return n, err
 }
 
 // attempts bounds how often a namespace is looked for whose socket was closed, or whose

@@ -47,23 +47,40 @@ func findCgroup(path string) (string, uint64, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return "", 0, fmt.Errorf("'cgroup_path' %q: not a directory", path)
 	}
-	// Only the root of the hierarchy has no cgroup.type.
-	if _, err := os.Stat(filepath.Join(path, "cgroup.type")); errors.Is(err, os.ErrNotExist) {
+	if isRoot(path) {
 		return path, 0, nil
 	}
 	return path, st.Ino, nil // the inode of a cgroup directory is the cgroup's id
 }
 
+// isRoot: only the root of the hierarchy has no cgroup.type.
+func isRoot(path string) bool {
+	_, err := os.Stat(filepath.Join(path, "cgroup.type"))
+	return errors.Is(err, os.ErrNotExist)
+}
+
 // cgroup2Mount finds the mount point in the lines of /proc/self/mountinfo: the unified
-// /sys/fs/cgroup, or /sys/fs/cgroup/unified of a hybrid host.
+// /sys/fs/cgroup, or /sys/fs/cgroup/unified of a hybrid host. A mount of the whole
+// hierarchy goes before one of a part of it, as a container has for itself.
 func cgroup2Mount(mountinfo io.Reader) (string, error) {
+	var first string
 	lines := bufio.NewScanner(mountinfo)
 	for lines.Scan() {
 		mount, fs, found := strings.Cut(lines.Text(), " - ")
 		fields := strings.Fields(mount)
-		if found && strings.HasPrefix(fs, "cgroup2 ") && len(fields) > 4 {
-			return unescape.Replace(fields[4]), nil
+		if !found || !strings.HasPrefix(fs, "cgroup2 ") || len(fields) < 5 {
+			continue
 		}
+		path := unescape.Replace(fields[4])
+		if isRoot(path) {
+			return path, nil
+		}
+		if first == "" {
+			first = path
+		}
+	}
+	if first != "" {
+		return first, nil
 	}
 	return "", errors.Join(lines.Err(), ErrNoCgroup2)
 }

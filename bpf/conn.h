@@ -26,16 +26,13 @@ enum {
 	CONN_PORT_PEER = 1 << 7,
 };
 
-/* In conn.callbacks: adopted where the kernel refuses flags (before 6.12); the state tracepoint folds it. */
-#define CONN_TRACED 0x80
-
-/* 88 bytes: with the kernel's header in the slab class of 384 (values up to 120). */
+/* 96 bytes: with the kernel's header in the slab class of 384 (values up to 120). */
 struct conn {
 	struct bpf_spin_lock lock;
 	__u8 role;
 	__u8 phase;
 	__u8 flags;
-	__u8 callbacks; /* callback flags that we set and will take back, or CONN_TRACED */
+	__u8 traced; /* without callbacks: the state tracepoint folds it (see flow_state) */
 	__u64 sent; /* as of the last fold, from here on */
 	__u64 received;
 	__u32 segments_sent;
@@ -44,7 +41,9 @@ struct conn {
 	__u16 timeouts;
 	__u16 timer_calls; /* before 6.7: expirations seen by the RTO callback */
 	__u32 connect_us; /* first the time of the SYN, then the duration */
-	__u32 round; /* the last one in which it sent data */
+	__u32 round; /* the last one in which it sent data, */
+	__u32 walked; /* and in which it was counted as open */
+	__u32 segments_at_fin; /* data segments received when this end closed */
 	struct rtt_cache rtt;
 };
 

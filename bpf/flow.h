@@ -88,19 +88,21 @@ struct flow {
 	__u64 segments_received;
 	__u64 retransmissions[PHASES];
 	__u64 timeouts[PHASES];
-	__u64 attempted;
-	__u64 opened;
-	__u64 failed[FAILURES];
-	__u64 closed[CLOSURES];
-	__u64 open[PHASES];
-	__u64 active;
-	__u64 retransmitting;
-	__u64 listen_drops;
+	__u32 attempted; /* connections of one round fit 32 bits */
+	__u32 opened;
+	__u32 failed[FAILURES];
+	__u32 closed[CLOSURES];
+	__u32 open[PHASES];
+	__u32 active;
+	__u32 retransmitting;
+	__u32 listen_drops;
 	struct histogram rtt;
 	struct histogram connect;
 };
 
 _Static_assert(sizeof(struct flow_key) == 44, "flow_key is read by user space");
 _Static_assert(sizeof(struct histogram) == 376, "histogram is read by user space");
+/* With key, the hash table's header and the allocator's it has to fit the slab class of 1024. */
+_Static_assert(sizeof(struct flow) <= 920, "an entry takes 1 kB");
 
 #endif

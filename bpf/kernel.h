@@ -53,6 +53,7 @@ typedef _Bool bool;
 #define BPF_SOCK_OPS_RTT_CB_FLAG (1 << 3)
 
 #define SOL_TCP 6
+#define RCV_SHUTDOWN 1
 #define TCP_BPF_SOCK_OPS_CB_FLAGS 1008
 
 struct bpf_spin_lock {
@@ -121,7 +122,13 @@ enum {
 };
 
 enum {
+	EACCES = 13,
+	EEXIST = 17,
 	EPIPE = 32,
+	ENONET = 64,
+	EPROTO = 71,
+	ENOPROTOOPT = 92,
+	EOPNOTSUPP = 95,
 	ENETDOWN = 100,
 	ENETUNREACH = 101,
 	ECONNABORTED = 103,
@@ -235,6 +242,7 @@ struct sock {
 	struct sock_common __sk_common;
 	socket_lock_t sk_lock;
 	atomic_t sk_drops;
+	__u8 sk_shutdown;
 	__u16 sk_protocol;
 	int sk_err;
 	__u32 sk_max_ack_backlog;

@@ -20,6 +20,7 @@ struct {
 } conns SEC(".maps");
 
 __u64 unseen;	    /* connections for which no storage could be made */
+__u64 traced_sockets; /* sockets without callbacks: adopted before 6.12, or their flags were taken away */
 __u64 smoothed_rtt; /* RTT samples that were the smoothed one: kernels before 6.10 */
 
 /* before 6.7 nothing but the RTO callback counts time-outs */
@@ -41,7 +42,7 @@ static __always_inline __u32 now_us(void)
 static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u8 role, __u8 phase, __u8 flags)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u32 had = ctx->bpf_sock_ops_cb_flags, wanted = BPF_SOCK_OPS_STATE_CB_FLAG, now;
+	__u32 wanted = BPF_SOCK_OPS_STATE_CB_FLAG, now;
 	struct conn *c;
 
 	if (!tp)
@@ -55,17 +56,44 @@ static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 		wanted = callbacks_wanted(tp);
 	now = now_us();
 	bpf_spin_lock(&c->lock);
+	if (role == ROLE_SERVER && c->role == ROLE_CLIENT && c->flags & CONN_LIVE) {
+		/* Two active opens met (RFC 9293, 3.5): it stays the connection that it was. */
+		bpf_spin_unlock(&c->lock);
+		return;
+	}
 	c->role = role;
 	c->phase = phase;
 	c->flags = flags | CONN_LIVE;
-	c->callbacks |= wanted & ~had;
-	c->connect_us = now;
+	c->connect_us = phase == PHASE_CONNECT ? now : 0;
 	c->sent = c->received = 0;
-	c->segments_sent = c->segments_received = 0;
-	c->retransmissions = 0;
-	c->timeouts = c->timer_calls = 0;
+	/* A listener's drops live on when it listens again. */
+	c->segments_sent = role == ROLE_LISTENER ? ((struct sock *)tp)->sk_drops.counter : 0;
+	c->segments_received = 0;
+	/* What the SYN took belongs to a phase that was not seen. */
+	c->retransmissions = phase == PHASE_ESTABLISHED ? tp->total_retrans : 0;
+	c->timer_calls = 0;
+	c->timeouts = phase == PHASE_ESTABLISHED ? timeouts_of(c, tp) : 0;
+	c->round = 0;
 	bpf_spin_unlock(&c->lock);
-	bpf_sock_ops_cb_flags_set(ctx, had | wanted);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | wanted);
+}
+
+/* from_icmp: what icmp_err_convert() and icmpv6_err_convert() make of the messages, but for port unreachable. */
+static __always_inline bool from_icmp(int err)
+{
+	switch (err) {
+	case EACCES:
+	case ENONET:
+	case EPROTO:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+		return true;
+	}
+	return false;
 }
 
 static __always_inline int failure_of(int err)
@@ -79,35 +107,33 @@ static __always_inline int failure_of(int err)
 		return FAILED_REFUSED;
 	case ETIMEDOUT:
 		return FAILED_TIMED_OUT;
-	case ENETDOWN:
-	case ENETUNREACH:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
-		return FAILED_UNREACHABLE;
 	}
-	return FAILED_OTHER;
+	return from_icmp(err) ? FAILED_UNREACHABLE : FAILED_OTHER;
 }
 
 /*
  * closure_of: an error tells; without one the end was orderly if our FIN was acknowledged
  * (with LAST_ACK or TIME_WAIT both), else this end gave up the connection with an RST.
+ * unwanted: data came after this end had closed for good; the kernel answers it with an
+ * RST and notes the same error as for one that it receives.
  */
-static __always_inline int closure_of(int err, bool acked)
+static __always_inline int closure_of(int err, bool acked, bool unwanted)
 {
 	switch (err) {
 	case 0:
 		return acked ? CLOSED_ORDERLY : CLOSED_ABORTED;
 	case ECONNRESET:
 	case EPIPE: /* an RST in CLOSE_WAIT */
-		return CLOSED_RESET;
+		return unwanted ? CLOSED_ABORTED : CLOSED_RESET;
 	case ECONNABORTED:
 		return CLOSED_ABORTED;
 	case ETIMEDOUT:
-	case ENETUNREACH: /* the time-out reports the ICMP error that it had seen */
-	case EHOSTUNREACH:
 		return CLOSED_TIMED_OUT;
 	}
-	return CLOSED_OTHER;
+	if (acked) /* an ICMP error of before, that an application with IP_RECVERR did not fetch */
+		return CLOSED_ORDERLY;
+	/* A time-out reports the ICMP error that the connection had seen. */
+	return err == ECONNREFUSED || from_icmp(err) ? CLOSED_TIMED_OUT : CLOSED_OTHER;
 }
 
 static __always_inline void fold_drops(struct conn *c, struct sock *sk, struct delta *d)
@@ -124,7 +150,7 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 {
 	struct flow_key k = {};
 	struct delta d = {};
-	bool established, acked;
+	bool established, acked, unwanted;
 	struct flow *f;
 	int err;
 
@@ -141,6 +167,8 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 	c->flags &= ~CONN_LIVE;
 	err = sk->sk_err;
 	acked = fin_acked(tp, state);
+	unwanted = (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) && sk->sk_shutdown & RCV_SHUTDOWN &&
+		   tp->data_segs_in != c->segments_at_fin;
 	bpf_spin_unlock(&c->lock);
 
 	if (d.role == ROLE_LISTENER && !d.drops)
@@ -153,7 +181,7 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 	if (d.role == ROLE_LISTENER)
 		return;
 	if (established)
-		__sync_fetch_and_add(&f->closed[closure_of(err, acked)], 1);
+		__sync_fetch_and_add(&f->closed[closure_of(err, acked, unwanted)], 1);
 	else
 		__sync_fetch_and_add(&f->failed[failure_of(err)], 1);
 }
@@ -182,13 +210,14 @@ static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_s
 		take_held(c, sk, tp, &d, from);
 		key_of(&k, c, sk);
 	}
-	if (phase == PHASE_ESTABLISHED) {
-		c->flags |= CONN_OPENED;
-		if (c->role == ROLE_CLIENT && c->connect_us) {
-			c->flags |= CONN_TIMED;
-			c->connect_us = now - c->connect_us;
-		}
+	if (c->phase == PHASE_CONNECT)
+		c->flags |= CONN_OPENED; /* a Fast Open server may go straight to FIN_WAIT1 */
+	if (phase == PHASE_ESTABLISHED && c->role == ROLE_CLIENT && c->connect_us) {
+		c->flags |= CONN_TIMED;
+		c->connect_us = now - c->connect_us;
 	}
+	if (phase == PHASE_CLOSE)
+		c->segments_at_fin = tp->data_segs_in;
 	c->phase = phase;
 	bpf_spin_unlock(&c->lock);
 
@@ -272,8 +301,12 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 	}
 
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c)
+	if (!c) {
+		/* In SYN_SENT when flow_sockops was attached, and flow_adopt has not come by. */
+		if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+			watch(ctx, sk, ROLE_CLIENT, PHASE_ESTABLISHED, CONN_SYN_COUNTED | CONN_OPENED);
 		return 1;
+	}
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 1;
@@ -313,6 +346,7 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct tcp_sock *tp;
 	struct flow *f;
 	struct conn *c;
+	bool again;
 
 	if (!sk)
 		return 0;
@@ -326,11 +360,19 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0); /* ctx->value cannot be locked */
 	if (!c || !(READ(c->flags) & CONN_LIVE))
 		return 0;
+	if (!c->traced && !(tp->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG)) {
+		/* Another program has assigned its flags where it should have added them. */
+		c->traced = 1;
+		__sync_fetch_and_add(&traced_sockets, 1);
+	}
 	bpf_spin_lock(&c->lock);
 	if (!(c->flags & CONN_LIVE)) {
 		bpf_spin_unlock(&c->lock);
 		return 0;
 	}
+	/* A pass that goes on where the last one ended may meet a socket again. */
+	again = c->walked == this_round;
+	c->walked = this_round;
 	if (c->role == ROLE_LISTENER)
 		fold_drops(c, (struct sock *)tp, &d);
 	else
@@ -344,13 +386,12 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	if (!f)
 		return 0;
 	add(f, &d);
-	if (d.role != ROLE_LISTENER && d.phase < PHASES)
+	if (!again && d.role != ROLE_LISTENER && d.phase < PHASES)
 		__sync_fetch_and_add(&f->open[d.phase], 1);
 	return 0;
 }
 
 __u64 adopted_sockets;
-__u64 traced_sockets; /* of those, the ones whose callbacks the kernel refused */
 
 /* callback_flags sets the callback flags of a socket that the iterator holds locked. */
 static __always_inline long callback_flags(struct tcp_sock *tp, int flags)
@@ -380,9 +421,8 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 		return 0;
 	adopted(&fresh, sk, tp);
 	wanted = fresh.role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(tp);
-	fresh.callbacks = wanted & ~tp->bpf_sock_ops_cb_flags;
 	if (callback_flags(tp, tp->bpf_sock_ops_cb_flags | wanted)) {
-		fresh.callbacks = CONN_TRACED;
+		fresh.traced = 1;
 		__sync_fetch_and_add(&traced_sockets, 1);
 	}
 	if (bpf_sk_storage_get(&conns, tp, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
@@ -392,7 +432,7 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* flow_release takes back the callback flags that we set, and no others. */
+/* flow_release takes back the callback flags. It is for when no other sockops program is left: flags do not say whose they are. */
 SEC("iter/tcp")
 int flow_release(struct bpf_iter__tcp *ctx)
 {
@@ -406,14 +446,12 @@ int flow_release(struct bpf_iter__tcp *ctx)
 	if (!tp)
 		return 0;
 	c = bpf_sk_storage_get(&conns, tp, NULL, 0);
-	if (!c || !c->callbacks || c->callbacks & CONN_TRACED)
-		return 0;
-	callback_flags(tp, tp->bpf_sock_ops_cb_flags & ~c->callbacks);
-	c->callbacks = 0;
+	if (c && !c->traced)
+		callback_flags(tp, tp->bpf_sock_ops_cb_flags & ~callbacks_wanted(tp));
 	return 0;
 }
 
-/* flow_state folds adopted sockets at their end where the kernel refuses callback flags from an iterator (before 6.12). */
+/* flow_state folds sockets at their end that have no callbacks: the kernel refuses flags from an iterator (before 6.12), or another program took them. */
 SEC("tp_btf/inet_sock_set_state")
 int flow_state(__u64 *ctx)
 {
@@ -424,7 +462,7 @@ int flow_state(__u64 *ctx)
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c || !(c->callbacks & CONN_TRACED))
+	if (!c || !c->traced)
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
@@ -445,6 +483,8 @@ struct {
 	__type(value, __u32);
 } namespaces SEC(".maps");
 
+__u64 sockets_of_more_namespaces; /* than the map holds */
+
 /* flow_namespaces names each network namespace that holds a TCP socket, once. */
 SEC("iter/task_file")
 int flow_namespaces(struct bpf_iter__task_file *ctx)
@@ -454,6 +494,7 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 	struct namespace found = {};
 	struct socket *socket;
 	struct sock *sk;
+	long err;
 
 	if (!task || !file)
 		return 0;
@@ -471,8 +512,11 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 	found.inode = sk->__sk_common.skc_net.net->ns.inum;
 	found.tgid = task->tgid;
 	found.fd = ctx->fd;
-	if (!bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST))
+	err = bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST);
+	if (!err)
 		bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	else if (err != -EEXIST)
+		__sync_fetch_and_add(&sockets_of_more_namespaces, 1);
 	return 0;
 }
 

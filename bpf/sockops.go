@@ -37,6 +37,7 @@ const drainBatch = 256
 type Sockops struct {
 	objects sockopsObjects
 	cgroup  link.Link
+	path    string // of the cgroup
 	walk    *link.Iter
 	tracing link.Link // nil unless adopted sockets need it; see Adopt
 	spare   *ebpf.Map // the flow table that the kernel does not use now
@@ -79,6 +80,9 @@ func Load(o Options) (*Sockops, error) {
 		values: make([]Flow, drainBatch),
 	}
 	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
+		if unsupported := Supported(); unsupported != nil {
+			err = fmt.Errorf("%w: %w", unsupported, err)
+		}
 		return nil, fmt.Errorf("load eBPF programs: %w", explain(err))
 	}
 	if err := s.attach(path); err != nil {
@@ -88,6 +92,7 @@ func Load(o Options) (*Sockops, error) {
 }
 
 func (s *Sockops) attach(path string) error {
+	s.path = path
 	s.inUse, s.spare = s.objects.FlowsA, s.objects.FlowsB
 	for _, table := range []*ebpf.Map{s.inUse, s.spare} {
 		if err := reserveOverflow(table); err != nil {
@@ -134,6 +139,9 @@ func (s *Sockops) Harvest(yield func(*FlowKey, *Flow)) error {
 	}
 	if err := readAll(s.walk); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
+	}
+	if err := s.trace(); err != nil {
+		return err
 	}
 	s.round++
 	if err := s.objects.ThisRound.Set(s.round); err != nil {
@@ -191,8 +199,28 @@ func (s *Sockops) drain(table *ebpf.Map, yield func(*FlowKey, *Flow)) error {
 	}
 }
 
+// trace attaches the tracepoint that folds sockets without callbacks, once there are any.
+func (s *Sockops) trace() error {
+	var traced uint64
+	if err := s.objects.TracedSockets.Get(&traced); err != nil {
+		return err
+	}
+	if traced == 0 || s.tracing != nil {
+		return nil
+	}
+	t, err := link.AttachTracing(link.TracingOptions{Program: s.objects.FlowState})
+	if err != nil {
+		return fmt.Errorf("attach the state tracepoint: %w", explain(err))
+	}
+	s.tracing = t
+	return nil
+}
+
 // Stats are totals since [Load].
 type Stats struct {
+	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
+	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
+	Traced      uint64
 	Unseen      uint64 // connections for which the kernel could make no storage
 	Overflowed  uint64 // additions to an overflow flow because the table was full
 	SmoothedRTT uint64 // RTT samples that were the smoothed one (kernels before 6.10)
@@ -203,6 +231,7 @@ func (s *Sockops) Stats() (Stats, error) {
 	var st Stats
 	err := errors.Join(
 		s.objects.Unseen.Get(&st.Unseen),
+		s.objects.TracedSockets.Get(&st.Traced),
 		s.objects.Overflowed.Get(&st.Overflowed),
 		s.objects.SmoothedRtt.Get(&st.SmoothedRTT),
 	)
@@ -216,7 +245,8 @@ func (s *Sockops) Close() error {
 	s.closing.Do(func() {
 		var errs []error
 		if s.cgroup != nil {
-			errs = append(errs, s.cgroup.Close(), s.release())
+			errs = append(errs, s.cgroup.Close())
+			s.release()
 		}
 		if s.tracing != nil {
 			errs = append(errs, s.tracing.Close())

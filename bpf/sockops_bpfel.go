@@ -22,7 +22,7 @@ type sockopsConn struct {
 	Role             uint8
 	Phase            uint8
 	Flags            uint8
-	Callbacks        uint8
+	Traced           uint8
 	Sent             uint64
 	Received         uint64
 	SegmentsSent     uint32
@@ -32,6 +32,8 @@ type sockopsConn struct {
 	TimerCalls       uint16
 	ConnectUs        uint32
 	Round            uint32
+	Walked           uint32
+	SegmentsAtFin    uint32
 	Rtt              struct {
 		_             structs.HostLayout
 		SumUs         uint64
@@ -50,14 +52,14 @@ type sockopsFlow struct {
 	SegmentsReceived uint64
 	Retransmissions  [3]uint64
 	Timeouts         [3]uint64
-	Attempted        uint64
-	Opened           uint64
-	Failed           [5]uint64
-	Closed           [5]uint64
-	Open             [3]uint64
-	Active           uint64
-	Retransmitting   uint64
-	ListenDrops      uint64
+	Attempted        uint32
+	Opened           uint32
+	Failed           [5]uint32
+	Closed           [5]uint32
+	Open             [3]uint32
+	Active           uint32
+	Retransmitting   uint32
+	ListenDrops      uint32
 	Rtt              sockopsHistogram
 	Connect          sockopsHistogram
 }
@@ -87,25 +89,26 @@ type sockopsHistogram struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	sockopsMapConns           = "conns"
-	sockopsMapFlows           = "flows"
-	sockopsMapFlowsA          = "flows_a"
-	sockopsMapFlowsB          = "flows_b"
-	sockopsMapNamespaces      = "namespaces"
-	sockopsProgFlowAdopt      = "flow_adopt"
-	sockopsProgFlowNamespaces = "flow_namespaces"
-	sockopsProgFlowRelease    = "flow_release"
-	sockopsProgFlowSockops    = "flow_sockops"
-	sockopsProgFlowState      = "flow_state"
-	sockopsProgFlowWalk       = "flow_walk"
-	sockopsVarAdoptedSockets  = "adopted_sockets"
-	sockopsVarCgroupId        = "cgroup_id"
-	sockopsVarOverflowed      = "overflowed"
-	sockopsVarSmoothedRtt     = "smoothed_rtt"
-	sockopsVarThisRound       = "this_round"
-	sockopsVarTracedSockets   = "traced_sockets"
-	sockopsVarUnseen          = "unseen"
-	sockopsVarWalked          = "walked"
+	sockopsMapConns                   = "conns"
+	sockopsMapFlows                   = "flows"
+	sockopsMapFlowsA                  = "flows_a"
+	sockopsMapFlowsB                  = "flows_b"
+	sockopsMapNamespaces              = "namespaces"
+	sockopsProgFlowAdopt              = "flow_adopt"
+	sockopsProgFlowNamespaces         = "flow_namespaces"
+	sockopsProgFlowRelease            = "flow_release"
+	sockopsProgFlowSockops            = "flow_sockops"
+	sockopsProgFlowState              = "flow_state"
+	sockopsProgFlowWalk               = "flow_walk"
+	sockopsVarAdoptedSockets          = "adopted_sockets"
+	sockopsVarCgroupId                = "cgroup_id"
+	sockopsVarOverflowed              = "overflowed"
+	sockopsVarSmoothedRtt             = "smoothed_rtt"
+	sockopsVarSocketsOfMoreNamespaces = "sockets_of_more_namespaces"
+	sockopsVarThisRound               = "this_round"
+	sockopsVarTracedSockets           = "traced_sockets"
+	sockopsVarUnseen                  = "unseen"
+	sockopsVarWalked                  = "walked"
 )
 
 // loadSockops returns the embedded CollectionSpec for sockops.
@@ -173,14 +176,15 @@ type sockopsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sockopsVariableSpecs struct {
-	AdoptedSockets *ebpf.VariableSpec `ebpf:"adopted_sockets"`
-	CgroupId       *ebpf.VariableSpec `ebpf:"cgroup_id"`
-	Overflowed     *ebpf.VariableSpec `ebpf:"overflowed"`
-	SmoothedRtt    *ebpf.VariableSpec `ebpf:"smoothed_rtt"`
-	ThisRound      *ebpf.VariableSpec `ebpf:"this_round"`
-	TracedSockets  *ebpf.VariableSpec `ebpf:"traced_sockets"`
-	Unseen         *ebpf.VariableSpec `ebpf:"unseen"`
-	Walked         *ebpf.VariableSpec `ebpf:"walked"`
+	AdoptedSockets          *ebpf.VariableSpec `ebpf:"adopted_sockets"`
+	CgroupId                *ebpf.VariableSpec `ebpf:"cgroup_id"`
+	Overflowed              *ebpf.VariableSpec `ebpf:"overflowed"`
+	SmoothedRtt             *ebpf.VariableSpec `ebpf:"smoothed_rtt"`
+	SocketsOfMoreNamespaces *ebpf.VariableSpec `ebpf:"sockets_of_more_namespaces"`
+	ThisRound               *ebpf.VariableSpec `ebpf:"this_round"`
+	TracedSockets           *ebpf.VariableSpec `ebpf:"traced_sockets"`
+	Unseen                  *ebpf.VariableSpec `ebpf:"unseen"`
+	Walked                  *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // sockopsObjects contains all objects after they have been loaded into the kernel.
@@ -224,14 +228,15 @@ func (m *sockopsMaps) Close() error {
 //
 // It can be passed to loadSockopsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sockopsVariables struct {
-	AdoptedSockets *ebpf.Variable `ebpf:"adopted_sockets"`
-	CgroupId       *ebpf.Variable `ebpf:"cgroup_id"`
-	Overflowed     *ebpf.Variable `ebpf:"overflowed"`
-	SmoothedRtt    *ebpf.Variable `ebpf:"smoothed_rtt"`
-	ThisRound      *ebpf.Variable `ebpf:"this_round"`
-	TracedSockets  *ebpf.Variable `ebpf:"traced_sockets"`
-	Unseen         *ebpf.Variable `ebpf:"unseen"`
-	Walked         *ebpf.Variable `ebpf:"walked"`
+	AdoptedSockets          *ebpf.Variable `ebpf:"adopted_sockets"`
+	CgroupId                *ebpf.Variable `ebpf:"cgroup_id"`
+	Overflowed              *ebpf.Variable `ebpf:"overflowed"`
+	SmoothedRtt             *ebpf.Variable `ebpf:"smoothed_rtt"`
+	SocketsOfMoreNamespaces *ebpf.Variable `ebpf:"sockets_of_more_namespaces"`
+	ThisRound               *ebpf.Variable `ebpf:"this_round"`
+	TracedSockets           *ebpf.Variable `ebpf:"traced_sockets"`
+	Unseen                  *ebpf.Variable `ebpf:"unseen"`
+	Walked                  *ebpf.Variable `ebpf:"walked"`
 }
 
 // sockopsPrograms contains all programs after they have been loaded into the kernel.

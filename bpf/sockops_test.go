@@ -97,7 +97,7 @@ func (s totals) settle(t testing.TB, p *Sockops) {
 		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) {
 			s.add(k, f)
 			for _, n := range f.Open {
-				open += n
+				open += uint64(n)
 			}
 		}))
 		return open == 0
@@ -206,7 +206,7 @@ func TestBytesAndConnectionsAreExactWhileHarvestsNeverPause(t *testing.T) {
 			harvesting.Wait()
 			sum.settle(t, p)
 
-			client, server, n := sum.of(RoleClient), sum.of(RoleServer), uint64(tt.connections)
+			client, server, n := sum.of(RoleClient), sum.of(RoleServer), uint32(tt.connections)
 			assert.Equal(t, up, client.Sent, "client sent")
 			assert.Equal(t, up, server.Received, "server received")
 			assert.Equal(t, down, server.Sent, "server sent")
@@ -215,9 +215,9 @@ func TestBytesAndConnectionsAreExactWhileHarvestsNeverPause(t *testing.T) {
 			assert.Equal(t, n, client.Attempted)
 			assert.Equal(t, n, client.Opened)
 			assert.Equal(t, n, server.Opened)
-			assert.Equal(t, n, client.Connect.Count)
-			assert.Equal(t, [5]uint64{ClosedOrderly: n}, client.Closed)
-			assert.Equal(t, [5]uint64{ClosedOrderly: n}, server.Closed)
+			assert.EqualValues(t, n, client.Connect.Count)
+			assert.Equal(t, [5]uint32{ClosedOrderly: n}, client.Closed)
+			assert.Equal(t, [5]uint32{ClosedOrderly: n}, server.Closed)
 			assert.NotContains(t, sum, uint8(RoleUnknown))
 		})
 	}
@@ -349,7 +349,7 @@ func TestHowConnectionsFail(t *testing.T) {
 	_, err = net.Dial("tcp4", address)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	sum.settle(t, p)
-	assert.Equal(t, [5]uint64{FailedRefused: 1}, sum.of(RoleClient).Failed)
+	assert.Equal(t, [5]uint32{FailedRefused: 1}, sum.of(RoleClient).Failed)
 	assert.EqualValues(t, 1, sum.of(RoleClient).Attempted)
 	assert.Zero(t, sum.of(RoleClient).Opened)
 
@@ -417,7 +417,7 @@ func TestDropsOfAFullListenerAreCounted(t *testing.T) {
 		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) {
 			if k.Role == RoleListener {
 				assert.EqualValues(t, full.Port, k.LocalPort)
-				drops += f.ListenDrops
+				drops += uint64(f.ListenDrops)
 			}
 		}))
 		return drops >= 2

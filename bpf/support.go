@@ -59,7 +59,7 @@ func explain(err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		names, capErr := missing()
 		if capErr != nil || len(names) == 0 {
-			return fmt.Errorf("%w (all capabilities are there: a seccomp filter, kernel lockdown or user namespace refuses it)", err)
+			return fmt.Errorf("%w (all capabilities are there: another sockops program may hold the cgroup or one above it for itself, attached without BPF_F_ALLOW_MULTI; or a seccomp filter, kernel lockdown or user namespace refuses it)", err)
 		}
 		return fmt.Errorf("%w (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; missing: %s)", err, strings.Join(names, ", "))
 	}

@@ -17,7 +17,7 @@
 
 struct table {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC); /* 1 kB an entry: held only while in use */
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* 1 kB an entry, made when first used */
 	__uint(max_entries, TABLE_ENTRIES);
 	__type(key, struct flow_key);
 	__type(value, struct flow);

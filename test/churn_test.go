@@ -29,16 +29,16 @@ func (f *flows) add(_ *bpf.FlowKey, v *bpf.Flow) {
 	f.received += v.Received
 	f.segmentsSent += v.SegmentsSent
 	f.segmentsReceived += v.SegmentsReceived
-	f.attempted += v.Attempted
-	f.opened += v.Opened
-	f.orderly += v.Closed[bpf.ClosedOrderly]
+	f.attempted += uint64(v.Attempted)
+	f.opened += uint64(v.Opened)
+	f.orderly += uint64(v.Closed[bpf.ClosedOrderly])
 	for i := range v.Retransmissions {
 		f.retransmissions += v.Retransmissions[i]
 		f.timeouts += v.Timeouts[i]
-		f.open += v.Open[i]
+		f.open += uint64(v.Open[i])
 	}
 	for _, n := range v.Closed {
-		f.closed += n
+		f.closed += uint64(n)
 	}
 }
 

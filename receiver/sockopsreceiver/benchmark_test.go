@@ -25,7 +25,7 @@ func BenchmarkRound(b *testing.B) {
 		round[i].key.Peer[14], round[i].key.Peer[15] = byte(i>>8), byte(i)
 		round[i].flow = bpf.Flow{
 			Sent: 1e6, Received: 1e5, SegmentsSent: 700, SegmentsReceived: 90, Retransmissions: [3]uint64{0, 3, 0},
-			Attempted: 2, Opened: 2, Closed: [5]uint64{2}, Open: [3]uint64{0, 4, 0}, Active: 5, Rtt: micros(120, 130, 600),
+			Attempted: 2, Opened: 2, Closed: [5]uint32{2}, Open: [3]uint32{0, 4, 0}, Active: 5, Rtt: micros(120, 130, 600),
 		}
 	}
 	k := &fakeKernel{rounds: [][]counted{{}}, always: round}

@@ -57,8 +57,8 @@ func everything() bpf.Flow {
 		Sent: 1, Received: 2, SegmentsSent: 3, SegmentsReceived: 4,
 		Retransmissions: [3]uint64{5, 6, 7}, Timeouts: [3]uint64{8, 9, 10},
 		Attempted: 11, Opened: 12,
-		Failed: [5]uint64{13, 14, 15, 16, 17}, Closed: [5]uint64{18, 19, 20, 21, 22},
-		Open: [3]uint64{23, 24, 25}, Active: 26, Retransmitting: 27,
+		Failed: [5]uint32{13, 14, 15, 16, 17}, Closed: [5]uint32{18, 19, 20, 21, 22},
+		Open: [3]uint32{23, 24, 25}, Active: 26, Retransmitting: 27,
 		Rtt: micros(180, 200, 5000), Connect: micros(1000),
 	}
 }
@@ -80,9 +80,9 @@ func TestGolden(t *testing.T) {
 		},
 		"silent_flows_and_vanished_gauges": {
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 100, Open: [3]uint64{0, 1, 0}}}, {api, bpf.Flow{Received: 70, Open: [3]uint64{1, 2, 0}}}},
-				{{web, bpf.Flow{Open: [3]uint64{0, 1, 0}}}},
-				{{web, bpf.Flow{Sent: 50, Closed: [5]uint64{1}}}},
+				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}}}, {api, bpf.Flow{Received: 70, Open: [3]uint32{1, 2, 0}}}},
+				{{web, bpf.Flow{Open: [3]uint32{0, 1, 0}}}},
+				{{web, bpf.Flow{Sent: 50, Closed: [5]uint32{1}}}},
 				{},
 				{{web, bpf.Flow{Sent: 7}}, {api, bpf.Flow{Received: 9}}},
 			},
@@ -98,13 +98,13 @@ func TestGolden(t *testing.T) {
 		},
 		"namespaces_are_one_flow": {
 			rounds: [][]counted{{
-				{web, bpf.Flow{Sent: 1, Open: [3]uint64{0, 1, 0}, Rtt: micros(100, 400)}},
-				{otherNamespace, bpf.Flow{Sent: 10, Open: [3]uint64{0, 10, 0}, Rtt: micros(200)}},
+				{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}, Rtt: micros(100, 400)}},
+				{otherNamespace, bpf.Flow{Sent: 10, Open: [3]uint32{0, 10, 0}, Rtt: micros(200)}},
 			}},
 		},
 		"overflow": {
 			rounds: [][]counted{{
-				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, bpf.Flow{Sent: 1, Open: [3]uint64{0, 3, 0}}},
+				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, bpf.Flow{Sent: 1, Open: [3]uint32{0, 3, 0}}},
 				{bpf.FlowKey{Kind: bpf.KindOverflowIPv6, Role: bpf.RoleServer}, bpf.Flow{Sent: 2}},
 				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 4}},
 			}},
@@ -118,7 +118,7 @@ func TestGolden(t *testing.T) {
 		"cumulative": {
 			change: func(c *Config) { c.Temporality = TemporalityCumulative },
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 100, Open: [3]uint64{0, 1, 0}, Rtt: micros(200, 300)}}},
+				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}, Rtt: micros(200, 300)}}},
 				{{web, bpf.Flow{Sent: 50, Retransmissions: [3]uint64{0, 1, 0}, Rtt: micros(100)}}, {api, bpf.Flow{Received: 5}}},
 				{},
 			},

@@ -190,9 +190,9 @@ func TestAHarvestThatFailsIsReportedAndTheNextRoundGoesOn(t *testing.T) {
 		var sink consumertest.MetricsSink
 		k := &fakeKernel{
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 1, Open: [3]uint64{0, 1, 0}}}},
+				{{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}}}},
 				{{web, bpf.Flow{Sent: 2}}},
-				{{web, bpf.Flow{Sent: 3, Open: [3]uint64{0, 1, 0}}}, {api, bpf.Flow{Sent: 4}}},
+				{{web, bpf.Flow{Sent: 3, Open: [3]uint32{0, 1, 0}}}, {api, bpf.Flow{Sent: 4}}},
 			},
 			harvest: func(n int) error {
 				if n == 1 {

@@ -22,8 +22,8 @@ func busy() *bpf.Flow {
 	return &bpf.Flow{
 		Sent: 1e6, Received: 1e5, SegmentsSent: 700, SegmentsReceived: 90,
 		Retransmissions: [3]uint64{0, 3, 0},
-		Attempted:       2, Opened: 2, Closed: [5]uint64{2},
-		Open: [3]uint64{0, 4, 0}, Active: 5,
+		Attempted:       2, Opened: 2, Closed: [5]uint32{2},
+		Open: [3]uint32{0, 4, 0}, Active: 5,
 		Rtt: histogramOf(120, 130, 140, 200, 250, 600),
 	}
 }

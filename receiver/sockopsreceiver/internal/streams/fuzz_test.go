@@ -38,7 +38,7 @@ func FuzzKernelBytes(f *testing.F) {
 			_, err = binary.Decode(b[keySize:], binary.NativeEndian, &flow)
 			require.NoError(t, err)
 			table.Add(&k, &flow)
-			want += flow.Opened
+			want += uint64(flow.Opened)
 			b = b[keySize+flowSize:]
 		}
 		points := round(t, table, Round{Now: at + 1, Since: at, Levels: true})

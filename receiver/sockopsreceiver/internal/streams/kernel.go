@@ -38,11 +38,15 @@ func sumsOf(f *bpf.Flow, s *[numSums]uint64) (some bool) {
 	s[segmentsSent], s[segmentsReceived] = f.SegmentsSent, f.SegmentsReceived
 	copy(s[retransmissions:], f.Retransmissions[:])
 	copy(s[timeouts:], f.Timeouts[:])
-	s[attempted], s[opened] = f.Attempted, f.Opened
-	copy(s[failed:], f.Failed[:])
-	copy(s[closed:], f.Closed[:])
-	s[active], s[retransmitting] = f.Active, f.Retransmitting
-	s[listenDrops] = f.ListenDrops
+	s[attempted], s[opened] = uint64(f.Attempted), uint64(f.Opened)
+	for i, n := range f.Failed {
+		s[failed+i] = uint64(n)
+	}
+	for i, n := range f.Closed {
+		s[closed+i] = uint64(n)
+	}
+	s[active], s[retransmitting] = uint64(f.Active), uint64(f.Retransmitting)
+	s[listenDrops] = uint64(f.ListenDrops)
 	return *s != [numSums]uint64{}
 }
 
@@ -50,13 +54,13 @@ func sumsOf(f *bpf.Flow, s *[numSums]uint64) (some bool) {
 // read during the call only. It is the yield function of a harvest.
 func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow) {
 	counted := sumsOf(f, &t.sums) || f.Rtt.Count != 0 || f.Connect.Count != 0
-	if !counted && f.Open == [phases]uint64{} {
+	if !counted && f.Open == [phases]uint32{} {
 		return
 	}
 	t.harvested++
 	s := t.hold(keyOf(k))
 	for p, n := range f.Open {
-		s.open[p] += n
+		s.open[p] += uint64(n)
 	}
 	if !counted {
 		return

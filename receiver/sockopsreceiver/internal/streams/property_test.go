@@ -37,12 +37,16 @@ func randomFlow(r *rand.Rand) (bpf.FlowKey, bpf.Flow) {
 		return r.Uint64N(1000)
 	}
 	for _, n := range []*uint64{
-		&f.Sent, &f.Received, &f.SegmentsSent, &f.SegmentsReceived, &f.Attempted, &f.Opened,
-		&f.Active, &f.Retransmitting, &f.ListenDrops,
-		&f.Retransmissions[r.IntN(3)], &f.Timeouts[r.IntN(3)], &f.Failed[r.IntN(5)], &f.Closed[r.IntN(5)],
-		&f.Open[r.IntN(3)],
+		&f.Sent, &f.Received, &f.SegmentsSent, &f.SegmentsReceived,
+		&f.Retransmissions[r.IntN(3)], &f.Timeouts[r.IntN(3)],
 	} {
 		*n = some()
+	}
+	for _, n := range []*uint32{
+		&f.Attempted, &f.Opened, &f.Active, &f.Retransmitting, &f.ListenDrops,
+		&f.Failed[r.IntN(5)], &f.Closed[r.IntN(5)], &f.Open[r.IntN(3)],
+	} {
+		*n = uint32(some())
 	}
 	for range r.IntN(3) {
 		f.Rtt = histogramOf(1+r.Uint32N(2000), 1+r.Uint32N(500))

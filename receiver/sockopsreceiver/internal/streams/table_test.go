@@ -87,8 +87,8 @@ func TestFlowsThatDifferOnlyInTheirNamespaceAreOneStream(t *testing.T) {
 	here, there := client(1), client(1)
 	here.Netns, there.Netns = 1, 2
 	points, _ := r.play(Delivered,
-		here, &bpf.Flow{Sent: 1, Open: [3]uint64{0, 2, 0}, Rtt: histogramOf(50, 70)},
-		there, &bpf.Flow{Sent: 10, Open: [3]uint64{0, 5, 0}, Rtt: histogramOf(30)})
+		here, &bpf.Flow{Sent: 1, Open: [3]uint32{0, 2, 0}, Rtt: histogramOf(50, 70)},
+		there, &bpf.Flow{Sent: 10, Open: [3]uint32{0, 5, 0}, Rtt: histogramOf(30)})
 	require.Len(t, points, 3)
 	assert.EqualValues(t, 11, sumOf(points, flowattr.MetricSent))
 	assert.EqualValues(t, 7, sumOf(points, flowattr.MetricConnectionsOpen))
@@ -106,9 +106,9 @@ func TestAGaugeOfAFlowThatVanishedGetsOneZero(t *testing.T) {
 		}
 		return values
 	}
-	assert.Equal(t, []uint64{3}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint64{0, 3, 0}}))
-	assert.Equal(t, []uint64{3}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint64{0, 3, 0}}), "levels are reported each round")
-	assert.Equal(t, []uint64{0, 1}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint64{0, 0, 1}}), "one phase emptied into another")
+	assert.Equal(t, []uint64{3}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint32{0, 3, 0}}))
+	assert.Equal(t, []uint64{3}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint32{0, 3, 0}}), "levels are reported each round")
+	assert.Equal(t, []uint64{0, 1}, levels(Delivered, client(1), &bpf.Flow{Open: [3]uint32{0, 0, 1}}), "one phase emptied into another")
 	assert.Equal(t, []uint64{0}, levels(Refused), "vanished")
 	assert.Equal(t, []uint64{0}, levels(Delivered), "the zero was refused")
 	assert.Empty(t, levels(Delivered))
@@ -117,11 +117,11 @@ func TestAGaugeOfAFlowThatVanishedGetsOneZero(t *testing.T) {
 
 func TestAHarvestThatFailedSaysNothingOfLevels(t *testing.T) {
 	table := New(settings())
-	table.Add(client(1), &bpf.Flow{Open: [3]uint64{0, 1, 0}})
+	table.Add(client(1), &bpf.Flow{Open: [3]uint32{0, 1, 0}})
 	require.Len(t, round(t, table, Round{Now: at + 1, Since: at, Levels: true}), 1)
 	table.End(at+1, Delivered)
 
-	table.Add(client(2), &bpf.Flow{Sent: 5, Open: [3]uint64{0, 1, 0}})
+	table.Add(client(2), &bpf.Flow{Sent: 5, Open: [3]uint32{0, 1, 0}})
 	points := round(t, table, Round{Now: at + 2, Since: at + 1, Levels: false})
 	require.Len(t, points, 1)
 	assert.EqualValues(t, 5, sumOf(points, flowattr.MetricSent))
@@ -202,7 +202,7 @@ func TestAStreamSilentForTooLongStartsAnew(t *testing.T) {
 	t.Run("nor while a connection is open", func(t *testing.T) {
 		r := newRounds(t, s)
 		for range 9 {
-			_, f := r.play(Delivered, client(1), &bpf.Flow{Open: [3]uint64{0, 1, 0}})
+			_, f := r.play(Delivered, client(1), &bpf.Flow{Open: [3]uint32{0, 1, 0}})
 			assert.Zero(t, f)
 		}
 		assert.Equal(t, 1, r.table.Len())
@@ -277,7 +277,7 @@ func TestMemoryIsBoundedWhileThePipelineRefuses(t *testing.T) {
 	for n := range 100 {
 		var flows []any
 		for i := range s.MaxFlows {
-			f := &bpf.Flow{Open: [3]uint64{0, 1, 0}}
+			f := &bpf.Flow{Open: [3]uint32{0, 1, 0}}
 			if n%3 == 0 {
 				f.Sent = 1
 				sent++
