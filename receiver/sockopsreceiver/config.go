@@ -36,7 +36,7 @@ const (
 	// and still keeps interval + jitter within the windows of the nhi processor.
 	jitterShare = 6
 
-	// The kernel takes about 1 kB a flow: this is 1 GiB.
+	// The kernel takes 1 kB a flow in each of two tables: this is 2 GiB.
 	maxMaxFlows = 1 << 20
 )
 

@@ -25,7 +25,7 @@ var (
 // figures are what the receiver's own observable metrics show: as of the last round,
 // so that who reads them never meets the source, which may just be closing.
 type figures struct {
-	flows, remembered, overflowed, unseen, smoothed atomic.Int64
+	flows, remembered, overflowed, traced, unseen, smoothed atomic.Int64
 }
 
 // register shows the figures until the telemetry is shut down. An error says which are
@@ -41,6 +41,7 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity int) error {
 		t.RegisterReceiverSockopsFlowsCallback(show(&f.flows)),
 		t.RegisterReceiverSockopsFlowsRememberedCallback(show(&f.remembered)),
 		t.RegisterReceiverSockopsFlowsOverflowedCallback(show(&f.overflowed)),
+		t.RegisterReceiverSockopsConnectionsTracedCallback(show(&f.traced)),
 		t.RegisterReceiverSockopsConnectionsUnseenCallback(show(&f.unseen)),
 		t.RegisterReceiverSockopsRttSmoothedCallback(show(&f.smoothed)),
 		t.RegisterReceiverSockopsFlowsCapacityCallback(func(_ context.Context, o metric.Int64Observer) error {

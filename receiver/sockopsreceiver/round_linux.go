@@ -96,5 +96,6 @@ func (l *loop) observe(ctx context.Context, flows int, f streams.Forgotten) {
 	}
 	l.figures.overflowed.Store(int64(st.Overflowed + l.table.Overflows()))
 	l.figures.unseen.Store(int64(st.Unseen))
+	l.figures.traced.Store(int64(st.Traced))
 	l.figures.smoothed.Store(int64(st.SmoothedRTT))
 }

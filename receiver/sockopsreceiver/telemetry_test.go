@@ -58,13 +58,14 @@ func TestTelemetryOfWhatIsHeldAndWhatCouldNotBeCounted(t *testing.T) {
 			{{web, bpf.Flow{Sent: 1}}, {api, bpf.Flow{Sent: 1}}},
 			{{web, bpf.Flow{Sent: 1}}},
 		},
-		stats: bpf.Stats{Unseen: 3, Overflowed: 5, SmoothedRTT: 7},
+		stats: bpf.Stats{Traced: 2, Unseen: 3, Overflowed: 5, SmoothedRTT: 7},
 	}
 	observed(t, k, consumertest.NewNop(), 2, func(c *Config) { c.MaxFlows = 40 }, func(t *testing.T, tel *componenttest.Telemetry) {
 		metadatatest.AssertEqualReceiverSockopsFlows(t, tel, number(1), anyTime)
 		metadatatest.AssertEqualReceiverSockopsFlowsRemembered(t, tel, number(2), anyTime)
 		metadatatest.AssertEqualReceiverSockopsFlowsCapacity(t, tel, number(40), anyTime)
 		metadatatest.AssertEqualReceiverSockopsFlowsOverflowed(t, tel, number(5), anyTime)
+		metadatatest.AssertEqualReceiverSockopsConnectionsTraced(t, tel, number(2), anyTime)
 		metadatatest.AssertEqualReceiverSockopsConnectionsUnseen(t, tel, number(3), anyTime)
 		metadatatest.AssertEqualReceiverSockopsRttSmoothed(t, tel, number(7), anyTime)
 

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -152,15 +153,17 @@ func (p *Process) Read(t testing.TB) []pmetric.Metrics {
 	require.NoError(t, err)
 	defer f.Close()
 	var batches []pmetric.Metrics
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 64<<20)
-	for lines.Scan() {
-		m, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(lines.Bytes())
+	lines := bufio.NewReader(f)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) { // the last line may be half written
+			return batches
+		}
+		require.NoError(t, err)
+		m, err := (&pmetric.JSONUnmarshaler{}).UnmarshalMetrics(line)
 		require.NoError(t, err)
 		batches = append(batches, m)
 	}
-	require.NoError(t, lines.Err())
-	return batches
 }
 
 // FreeAddress gives a loopback address that nobody listens on now.

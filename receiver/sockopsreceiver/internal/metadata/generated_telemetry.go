@@ -31,6 +31,7 @@ type TelemetryBuilder struct {
 	ReceiverSockopsAdoptedSockets     metric.Int64Counter
 	ReceiverSockopsAdoptionFailures   metric.Int64Counter
 	ReceiverSockopsAdoptionNamespaces metric.Int64Counter
+	ReceiverSockopsConnectionsTraced  metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsUnseen  metric.Int64ObservableCounter
 	ReceiverSockopsFlows              metric.Int64ObservableGauge
 	ReceiverSockopsFlowsCapacity      metric.Int64ObservableGauge
@@ -53,6 +54,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsConnectionsTracedCallback sets callback for observable ReceiverSockopsConnectionsTraced metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsConnectionsTracedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsConnectionsTraced, obs: o})
+		return nil
+	}, builder.ReceiverSockopsConnectionsTraced)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsConnectionsUnseenCallback sets callback for observable ReceiverSockopsConnectionsUnseen metric.
@@ -189,6 +205,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_adoption_namespaces",
 		metric.WithDescription("Network namespaces with TCP sockets that the adoption found; `failed` are those that it could not enter or walk. [Development]"),
 		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsConnectionsTraced, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_connections_traced",
+		metric.WithDescription("Connections without callbacks, whose round-trip times are not seen. Adopted before Linux 6.12, or another sockops program took their flags. [Development]"),
+		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsUnseen, err = builder.meter.Int64ObservableCounter(
