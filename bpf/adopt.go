@@ -132,6 +132,10 @@ func (s *Sockops) inNamespaces(ctx context.Context, program *ebpf.Program) (Adop
 }
 
 func (n namespace) run(it *link.Iter) error {
+	var home unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &home) == nil && uint32(home.Ino) == n.Inode {
+		return readAll(it) // our own needs no further capability
+	}
 	fd, err := n.open()
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 
@@ -69,6 +70,9 @@ func (n namespace) open() (int, error) {
 	fd, err := n.openBySocket()
 	if err != nil && !errors.Is(err, errGone) { // not allowed to look into the process
 		fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.TGID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return -1, fmt.Errorf("look into process %d: %w (needs CAP_SYS_PTRACE, and CAP_SYS_ADMIN to enter)", n.TGID, err)
 	}
 	if err != nil {
 		return -1, err

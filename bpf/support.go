@@ -52,18 +52,26 @@ func lacking(effective uint64) []string {
 
 // explain adds the remedy to an error of the kernel.
 func explain(err error) error {
-	var verifier *ebpf.VerifierError
-	switch {
-	case errors.As(err, &verifier):
+	denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+	if names, capErr := missing(); denied && capErr == nil && len(names) > 0 {
+		// Without the library's own guess, which is about kernels before 5.11.
+		return fmt.Errorf("%w (missing: %s; run as root, or grant CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)", permission(err), strings.Join(names, ", "))
+	}
+	if verifier := (*ebpf.VerifierError)(nil); errors.As(err, &verifier) {
 		return fmt.Errorf("%w (the last lines of the verifier: %s)", err, tail(verifier.Log, 3))
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		names, capErr := missing()
-		if capErr != nil || len(names) == 0 {
-			return fmt.Errorf("%w (all capabilities are there: another sockops program may hold the cgroup or one above it for itself, attached without BPF_F_ALLOW_MULTI; or a seccomp filter, kernel lockdown or user namespace refuses it)", err)
-		}
-		return fmt.Errorf("%w (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; missing: %s)", err, strings.Join(names, ", "))
+	}
+	if denied {
+		return fmt.Errorf("%w (all capabilities are there: another sockops program may hold the cgroup or one above it for itself, attached without BPF_F_ALLOW_MULTI; or a seccomp filter, kernel lockdown or user namespace refuses it)", err)
 	}
 	return err
+}
+
+// permission is the kernel's part of an error.
+func permission(err error) error {
+	if errors.Is(err, unix.EACCES) {
+		return unix.EACCES
+	}
+	return unix.EPERM
 }
 
 func tail(lines []string, n int) string {

@@ -6,15 +6,20 @@
 package test
 
 import (
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
 )
 
@@ -135,4 +140,58 @@ service: {pipelines: {metrics: {receivers: [sockops], exporters: [debug]}}}
 			assert.Contains(t, e.output, name)
 		})
 	}
+}
+
+// TestTheThreeCapabilitiesAreEnough runs the collector with exactly what the receiver's
+// README asks for: it adopts what is open in its own network namespace, counts, and stops cleanly.
+func TestTheThreeCapabilitiesAreEnough(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	client, err := net.Dial("tcp4", ln.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	server, err := ln.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+
+	started, done := make(chan *collector.Process), make(chan struct{})
+	defer close(done)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine, and the collector with the thread
+		for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+			if c != unix.CAP_BPF && c != unix.CAP_PERFMON && c != unix.CAP_NET_ADMIN {
+				assert.NoError(t, unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0))
+			}
+		}
+		started <- collector.Start(t, `
+receivers:
+  sockops: {collection_interval: 1s, jitter: 0s}
+exporters:
+  file: {path: {{output}}}
+extensions:
+  health_check: {endpoint: {{health}}}
+service:
+  extensions: [health_check]
+  telemetry: {metrics: {level: none}}
+  pipelines:
+    metrics: {receivers: [sockops], exporters: [file]}
+`)
+		<-done
+	}()
+	process := <-started
+	port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	of := func(metric string, attributes ...string) int {
+		return collector.Sum(collector.Points(process.Read(t)), metric, attributes...)
+	}
+	require.Eventually(t, func() bool {
+		return of(flowattr.MetricConnectionsOpen, flowattr.NetworkPeerPort, port) > 0
+	}, 20*time.Second, 100*time.Millisecond, "adoption")
+	_, err = client.Write(make([]byte, 4321))
+	require.NoError(t, err)
+	_, err = io.ReadFull(server, make([]byte, 4321))
+	require.NoError(t, err)
+	process.Stop(t) // fails unless the exit code is 0
+	assert.Equal(t, 4321, of(flowattr.MetricSent, flowattr.NetworkPeerPort, port))
+	assert.Equal(t, 4321, of(flowattr.MetricReceived, flowattr.NetworkLocalPort, port))
 }

@@ -76,7 +76,7 @@ func (l *loop) adopt(stopping context.Context) {
 	st, err := l.source.Adopt(stopping)
 	if err != nil && stopping.Err() == nil {
 		l.telemetry.ReceiverSockopsAdoptionFailures.Add(stopping, 1)
-		l.logger.Warn("Connections that were open before the start may be missing.", zap.Error(err))
+		l.logger.Warn("Connections that were open before the start may be missing; new ones are counted all the same.", zap.Error(err))
 	}
 	l.telemetry.ReceiverSockopsAdoptedSockets.Add(stopping, int64(st.Adopted))
 	l.telemetry.ReceiverSockopsAdoptionNamespaces.Add(stopping, int64(st.Namespaces-st.NamespacesFailed), metric.WithAttributeSet(outcomeOK))
