@@ -19,10 +19,13 @@ func category(local *End, s *start, o outcome, transit bool) string {
 	case located:
 		return categoryAt(local, s, o.place)
 	case peerVPC:
-		if otherRegion(local.Region, o.vpc.Region) {
+		switch {
+		case !regionsKnown(local, o):
+		case local.Region != o.vpc.Region:
 			return flowattr.CategoryInterRegion
+		default:
+			return flowattr.CategoryInterVPC
 		}
-		return flowattr.CategoryInterVPC
 	case service:
 		if o.zone {
 			return flowattr.CategoryLocalZone
@@ -84,6 +87,12 @@ func categoryOf(localRegion string, ref topology.ServiceRef) string {
 		return flowattr.CategoryAmazonDynamoDB
 	}
 	return flowattr.CategoryAWSService
+}
+
+// regionsKnown tells whether between VPCs and between Regions can be told apart, where a
+// peer VPC is all that is known of the remote end.
+func regionsKnown(local *End, o outcome) bool {
+	return o.kind != peerVPC || local.Region != "" && o.vpc.Region != ""
 }
 
 // otherRegion needs to know both.

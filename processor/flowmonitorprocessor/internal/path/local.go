@@ -183,6 +183,9 @@ func (r *Resolver) describeStart(s *start, o *Origin) End {
 		e = r.describe(s.place)
 	}
 	e.add(o)
+	if e.Zone == "" && s.place.Subnet != nil && e.Account != "" {
+		e.Zone = r.ix.ZoneName(s.place.Subnet, e.Account) // the resource told the account
+	}
 	return e
 }
 

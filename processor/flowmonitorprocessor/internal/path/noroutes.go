@@ -57,7 +57,10 @@ func (r *Resolver) unrouted(dst netip.Addr) outcome {
 }
 
 // candidates collects the VPCs that may have an address.
-type candidates struct{ list []candidate }
+type candidates struct {
+	list  []candidate
+	maybe bool // one more, of which no address is known, may have it
+}
 
 type candidate struct {
 	place topology.Place
@@ -80,6 +83,7 @@ func (c *candidates) vpc(r *Resolver, v *topology.VPCNode, a netip.Addr, way any
 		found.place = p
 	} else {
 		if !v.Contains(a) {
+			c.maybe = c.maybe || len(v.CIDRs) == 0
 			return
 		}
 		found.peer = v
@@ -94,15 +98,19 @@ func (c *candidates) vpc(r *Resolver, v *topology.VPCNode, a netip.Addr, way any
 }
 
 // attached adds the VPCs attached to a transit gateway and to its peers, but for the
-// one that the flow comes from.
+// one that the flow comes from. Where a gateway's route tables are described, they say
+// which one it is.
 func (c *candidates) attached(r *Resolver, g *topology.TransitGatewayNode, in *topology.AttachmentNode, a netip.Addr) {
-	for _, out := range g.Attachments {
-		switch {
-		case out == in:
-		case out.Type == topology.AttachmentVPC:
+	for _, out := range c.ways(g, in, a) {
+		switch out.Type {
+		case topology.AttachmentVPC:
 			c.vpc(r, out.VPC, a, out)
-		case out.Type == topology.AttachmentPeering && out.Peer != nil:
-			for _, far := range out.Peer.Attachments {
+		case topology.AttachmentPeering:
+			if out.Peer == nil || !out.Peer.Described {
+				c.maybe = true
+				continue
+			}
+			for _, far := range c.ways(out.Peer, peeringEntry(out.Peer, g, out), a) {
 				if far.Type == topology.AttachmentVPC {
 					c.vpc(r, far.VPC, a, out)
 				}
@@ -111,7 +119,33 @@ func (c *candidates) attached(r *Resolver, g *topology.TransitGatewayNode, in *t
 	}
 }
 
-// only gives the candidate if there is one; n counts them. A subnet of a VPC whose
+// ways gives the attachments by which what came in by one may go out.
+func (c *candidates) ways(g *topology.TransitGatewayNode, in *topology.AttachmentNode, a netip.Addr) []*topology.AttachmentNode {
+	if !g.HasTables {
+		others := make([]*topology.AttachmentNode, 0, len(g.Attachments))
+		for _, out := range g.Attachments {
+			if out != in {
+				others = append(others, out)
+			}
+		}
+		return others
+	}
+	if in == nil || in.Table == nil {
+		return nil // what comes in is dropped
+	}
+	route := in.Table.Lookup(a)
+	switch {
+	case route == nil || route.Blackhole:
+		return nil
+	case route.Uncertain:
+		c.maybe = true
+		return nil
+	}
+	return []*topology.AttachmentNode{route.Attachment}
+}
+
+// only gives the candidate if there is one; n counts them, with the one that nothing is
+// known of. A subnet of a VPC whose
 // interfaces are listed gives way to an interface, as in [Resolver.holder].
 func (c *candidates) only() (found candidate, n int) {
 	exact := false
@@ -123,6 +157,9 @@ func (c *candidates) only() (found candidate, n int) {
 			continue
 		}
 		found, n = x, n+1
+	}
+	if n > 0 && c.maybe {
+		n++
 	}
 	return found, n
 }

@@ -83,7 +83,7 @@ func (r *Resolver) toLink(res *Result, s *start, local, remote netip.Addr) {
 	w.path = w.path[:1]
 	if ref, ok := r.ix.Service(remote); ok { // VPC Lattice has link-local addresses
 		o := outcome{kind: service, service: ref}
-		res.Remote = r.describeOutcome(o)
+		res.Remote = r.describeOutcome(o, remote)
 		res.Category = category(&res.Local, s, o, false)
 		w.finish(s, o)
 	} else {
@@ -106,7 +106,10 @@ func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
 		w = &walk{r: r, dst: remote, region: res.Local.Region}
 		w.beginAt(s, local)
 	}
-	res.Remote = r.describeOutcome(o)
+	if overlay(s, o, remote) {
+		o, w.path, w.transit = unknown(), w.path[:1], false
+	}
+	res.Remote = r.describeOutcome(o, w.dst)
 	res.Category = category(&res.Local, s, o, w.transit)
 	if o.kind == nothing && res.Category == flowattr.CategoryInterRegion {
 		res.Remote.Region = o.region // to its edge, at least
@@ -114,6 +117,19 @@ func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
 	w.finish(s, o)
 	res.Path = w.path
 	res.Unresolved = reason(s.why, o, res.Category)
+	if res.Unresolved == "" && !regionsKnown(&res.Local, o) {
+		res.Unresolved = flowattr.UnresolvedUnknown
+	}
+}
+
+// overlay tells a flow that may never have met the host's routes: from an address that
+// none of its interfaces has (a container's) to a private one that no interface has
+// either. Both may belong to a network that only the hosts know.
+func overlay(s *start, o outcome, remote netip.Addr) bool {
+	if s.host == nil || isPublic(remote) {
+		return false
+	}
+	return o.kind != service && (o.kind != located || o.place.Interface == nil)
 }
 
 // reason says why an end is unresolved. Ambiguous is the stronger word of the two: the
@@ -132,7 +148,7 @@ func reason(local string, o outcome, category string) string {
 	return remote
 }
 
-func (r *Resolver) describeOutcome(o outcome) End {
+func (r *Resolver) describeOutcome(o outcome, dst netip.Addr) End {
 	switch o.kind {
 	case located:
 		return r.describe(o.place)
@@ -141,7 +157,9 @@ func (r *Resolver) describeOutcome(o outcome) End {
 	case service:
 		return End{Service: o.service.Service, Region: o.service.Region}
 	case nothing:
-		if o.vpc != nil { // the flow was routed into it; more is not known
+		// The flow was routed into it. It ends there if the address is the VPC's; else the
+		// VPC is only on the way.
+		if o.vpc != nil && o.vpc.Contains(dst) {
 			return End{Account: o.vpc.Account, Region: o.vpc.Region, VPC: o.vpc.ID}
 		}
 	}

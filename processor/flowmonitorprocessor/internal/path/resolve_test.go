@@ -146,7 +146,7 @@ func TestWithinAVPC(t *testing.T) {
 			"instance/i-web subnet/subnet-a az_pair/euw1-az1:euw1-az2 subnet/subnet-b eni/eni-rds", "vpc-1 subnet-a - i-web", "", ""},
 		{"of a host with two subnets only what they have in common", host("i-node1"), "172.17.0.2", "10.0.2.50", "INTER_AZ",
 			"instance/i-node1 az_pair/euw1-az1:euw1-az2 subnet/subnet-b eni/eni-rds", "vpc-1 - - i-node1", "", ""},
-		{"two containers of one host", host("i-web"), "172.17.0.2", "172.17.0.3", "UNCLASSIFIED", "instance/i-web subnet/subnet-a address/172.17.0.3", "", "- - - -", "unknown"},
+		{"two containers of one host", host("i-web"), "172.17.0.2", "172.17.0.3", "UNCLASSIFIED", "instance/i-web address/172.17.0.3", "", "- - - -", "unknown"},
 		{"a local address that nothing has", path.Origin{}, "10.200.0.1", "10.0.1.20", "UNCLASSIFIED", "address/10.200.0.1 address/10.0.1.20", "- - - -", "- - - -", "unknown"},
 	})
 }
@@ -224,9 +224,9 @@ func TestTransitGatewayRouteTables(t *testing.T) {
 		{"where the transit gateway has no route", host("i-dev"), "10.2.1.10", "10.77.1.1", "TRANSIT_GATEWAY",
 			"eni/eni-dev subnet/subnet-dev transit_gateway/tgw-1 address/10.77.1.1", "", "- - - -", "unknown"},
 		{"to a VPC of somebody else", host("i-prod"), "10.1.1.10", "10.77.1.1", "TRANSIT_GATEWAY",
-			"eni/eni-prod subnet/subnet-prod transit_gateway/tgw-1 vpc/vpc-other address/10.77.1.1", "", "vpc-other - - -", "unknown"},
-		{"to a VPN", host("i-prod"), "10.1.1.10", "172.16.1.1", "TRANSIT_GATEWAY",
-			"eni/eni-prod subnet/subnet-prod transit_gateway/tgw-1 transit_gateway_attachment/tgw-attach-vpn address/172.16.1.1", "", "- - - -", "unknown"},
+			"eni/eni-prod subnet/subnet-prod transit_gateway/tgw-1 vpc/vpc-other address/10.77.1.1", "", "- - - -", "unknown"},
+		{"by Direct Connect, which is preferred to a VPN", host("i-prod"), "10.1.1.10", "172.16.1.1", "TRANSIT_GATEWAY",
+			"eni/eni-prod subnet/subnet-prod transit_gateway/tgw-1 transit_gateway_attachment/tgw-attach-dx address/172.16.1.1", "", "- - - -", "unknown"},
 		{"into a black hole of the subnet's route table", host("i-prod"), "10.1.1.10", "10.66.1.1", "UNCLASSIFIED",
 			"eni/eni-prod subnet/subnet-prod address/10.66.1.1", "", "- - - -", "unknown"},
 		{"by a transit gateway that is not described", host("i-prod"), "10.1.1.10", "10.55.1.1", "TRANSIT_GATEWAY",
@@ -291,8 +291,8 @@ func TestInternetAndServices(t *testing.T) {
 			"eni/eni-a subnet/subnet-private-a address/10.99.0.1", "", "- - - -", "unknown"},
 		{"a black hole swallows public addresses", host("i-office"), "10.1.13.10", "203.0.113.7", "UNCLASSIFIED",
 			"eni/eni-office subnet/subnet-office address/203.0.113.7", "", "- - - -", "unknown"},
-		{"a public client of a subnet without routes out", host("i-closed"), "10.1.12.10", "203.0.113.7", "INTERNET",
-			"eni/eni-closed subnet/subnet-closed address/203.0.113.7", "", "", ""},
+		{"a public client of a subnet without routes out", host("i-closed"), "10.1.12.10", "203.0.113.7", "UNCLASSIFIED",
+			"eni/eni-closed subnet/subnet-closed address/203.0.113.7", "", "- - - -", "unknown"},
 		{"a VPC that is not connected", host("i-a"), "10.1.1.10", "10.2.1.10", "UNCLASSIFIED",
 			"eni/eni-a subnet/subnet-private-a address/10.2.1.10", "", "- - - -", "unknown"},
 	})
@@ -409,7 +409,8 @@ func TestEgressVPC(t *testing.T) {
 func TestWithoutAnySource(t *testing.T) {
 	ec2 := path.Origin{Host: "i-0abc", Account: "111111111111", Region: "eu-west-1", Zone: "eu-west-1a"}
 	run(t, "", []flow{
-		{"S3 is known by its address", path.Origin{}, "192.168.1.5", "52.218.1.1", "AMAZON_S3", "address/192.168.1.5 service/S3", "- - - -", "S3 eu-west-1", "unknown"},
+		{"S3 of the own Region", ec2, "10.0.0.5", "52.218.1.1", "AMAZON_S3", "address/10.0.0.5 service/S3", "", "S3 eu-west-1", "unknown"},
+		{"S3 is known by its address, whatever the own Region is", path.Origin{}, "192.168.1.5", "52.218.1.1", "AMAZON_S3", "address/192.168.1.5 service/S3", "- - - -", "S3 eu-west-1", "unknown"},
 		{"DynamoDB of the own Region", ec2, "10.0.0.5", "52.94.24.1", "AMAZON_DYNAMODB", "address/10.0.0.5 service/DYNAMODB", "- - - i-0abc", "DYNAMODB eu-west-1", "unknown"},
 		{"S3 of another Region", ec2, "10.0.0.5", "54.231.0.1", "INTER_REGION", "address/10.0.0.5 region_edge/us-east-1 service/S3", "", "S3 us-east-1", "unknown"},
 		{"CloudFront", path.Origin{}, "192.168.1.5", "13.32.1.1", "AWS_SERVICE", "address/192.168.1.5 service/CLOUDFRONT", "", "CLOUDFRONT ", "unknown"},

@@ -32,7 +32,7 @@ func (w *walk) throughTransitGateway(g *topology.TransitGatewayNode) (o outcome,
 			return unknown(), true
 		}
 		route := in.Table.Lookup(w.dst)
-		if route == nil || route.Blackhole {
+		if route == nil || route.Blackhole || route.Uncertain {
 			return unknown(), true
 		}
 		switch out := route.Attachment; out.Type {
@@ -70,43 +70,91 @@ func (w *walk) overPeering(from *topology.TransitGatewayNode, out *topology.Atta
 	w.enterRegion(region)
 	w.cross(flowattr.ComponentTransitGateway, peer.ID)
 	w.keep()
-	var in *topology.AttachmentNode
+	return peer, peeringEntry(peer, from, out)
+}
+
+// peeringEntry gives the peer's side of a peering. It has one id at both sides; a
+// description may give each side its own.
+func peeringEntry(peer, from *topology.TransitGatewayNode, out *topology.AttachmentNode) (in *topology.AttachmentNode) {
 	for _, a := range peer.Attachments {
-		// A peering has one id at both sides; a description may give each side its own.
 		if a.ID == out.ID || in == nil && a.Type == topology.AttachmentPeering && a.Peer == from {
 			in = a
 		}
 	}
-	return peer, in
+	return in
 }
 
 // arrive enters a VPC by its attachment.
 func (w *walk) arrive(a *topology.AttachmentNode) (outcome, bool) {
 	v := a.VPC
-	if v == nil || !v.Described {
-		o := unknown()
-		o.vpc = v
-		return o, true
+	if v == nil {
+		return w.beyond(), true
 	}
-	w.vpc = v
-	if v.Contains(w.dst) {
-		return w.inside(), true
+	if v.Described && v.Contains(w.dst) {
+		return w.arriveInside(a)
 	}
 	// A VPC on the way: inspection, or the way out to the Internet.
 	w.enterRegion(v.Region)
+	if !v.Described {
+		w.cross(flowattr.ComponentVPC, v.ID)
+		w.keep()
+		if v.Contains(w.dst) {
+			return outcome{why: flowattr.UnresolvedUnknown, vpc: v}, true
+		}
+		return w.beyond(), true
+	}
+	w.vpc = v
 	sub, table := w.entry(a.Subnets)
 	w.enterZone(sub)
 	w.cross(flowattr.ComponentVPC, v.ID)
 	w.keep()
-	if table != nil {
+	switch {
+	case table != nil:
 		w.table = table
 		return outcome{}, false
+	case !routed(a.Subnets):
+		return w.beyond(), true
 	}
-	o := w.fork(a.Subnets)
-	if o.kind == nothing && o.vpc == nil {
-		o.vpc = v
+	return w.fork(a.Subnets), true
+}
+
+// arriveInside ends in the VPC that has the address, unless a table of the subnets where
+// it is entered says that an appliance comes first.
+func (w *walk) arriveInside(a *topology.AttachmentNode) (outcome, bool) {
+	w.vpc = a.VPC
+	sub, table := w.entry(a.Subnets)
+	if table == nil {
+		if sub == nil && routed(a.Subnets) {
+			return w.fork(a.Subnets), true
+		}
+		return w.inside(), true
 	}
-	return o, true
+	if route := table.Lookup(w.dst); route == nil || route.Kind == topology.TargetLocal {
+		return w.inside(), true
+	}
+	w.enterRegion(a.VPC.Region)
+	w.enterZone(sub)
+	w.table = table
+	return outcome{}, false
+}
+
+// routed tells whether the route tables of all subnets are described.
+func routed(subnets []*topology.SubnetNode) bool {
+	for _, s := range subnets {
+		if s.Table == nil {
+			return false
+		}
+	}
+	return len(subnets) > 0
+}
+
+// beyond is what lies behind a VPC of whose routes nothing is known: a public address is
+// what it is wherever the flow leaves, a private one may be anywhere.
+func (w *walk) beyond() outcome {
+	if isPublic(w.dst) {
+		return w.r.unrouted(w.dst)
+	}
+	return unknown()
 }
 
 // attached stands in for the route tables where a transit gateway has none described:

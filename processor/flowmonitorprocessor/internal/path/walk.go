@@ -76,10 +76,6 @@ func (w *walk) run() outcome {
 		}
 		w.visited = append(w.visited, w.table)
 		route := w.table.Lookup(w.dst)
-		if route == nil && hop == 0 && !w.forked && isPublic(w.dst) {
-			// Answers of a load balancer that keeps its clients' addresses need no route.
-			return w.public()
-		}
 		if route == nil || route.Blackhole {
 			return unknown()
 		}
@@ -166,7 +162,7 @@ func (w *walk) throughNAT(g *topology.NATGatewayNode) (outcome, bool) {
 	}
 	if g.Subnet != nil && g.Subnet.Table != nil {
 		next := g.Subnet.Table.Lookup(w.dst)
-		if g.Private || next != nil && next.NATGateway != g {
+		if g.Private || next == nil || next.NATGateway != g {
 			w.table = g.Subnet.Table
 			return outcome{}, false
 		}

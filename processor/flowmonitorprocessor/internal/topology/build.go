@@ -90,7 +90,11 @@ func (b *builder) places() {
 	for i := range t.Subnets {
 		m := &t.Subnets[i]
 		if v := x.vpcs[m.VPCID]; v != nil {
-			b.alias(cmp.Or(m.OwnerID, v.Account), v.Region, m.AvailabilityZone, m.AvailabilityZoneID)
+			owner := zoneOwner(cmp.Or(m.OwnerID, v.Account), v)
+			b.alias(owner, v.Region, m.AvailabilityZone, m.AvailabilityZoneID)
+			if m.AvailabilityZoneID != "" {
+				b.nameZone(m.AvailabilityZoneID, owner, m.AvailabilityZone)
+			}
 		}
 	}
 	for i := range t.Subnets {

@@ -71,6 +71,10 @@ func (b *builder) extraOf(m *NetworkInterface, e InterfaceExtra) *InterfaceExtra
 	if e.Endpoint == nil {
 		e.Endpoint = b.endpoints[endpointOf(m)]
 	}
+	if e.Endpoint == nil && isEndpoint(m) {
+		// Which service it leads to is not known, but that it is one.
+		e.Endpoint = &EndpointNode{ID: endpointOf(m), Type: EndpointInterface}
+	}
 	if e.NATGateway == "" {
 		e.NATGateway = natGatewayOf(m)
 	}

@@ -57,104 +57,6 @@ func (b *builder) peeringNodes() {
 	}
 }
 
-// transitGateway gives the node of a transit gateway, described or only referred to.
-func (b *builder) transitGateway(id string) *TransitGatewayNode {
-	g := b.transit[id]
-	if g == nil {
-		g = &TransitGatewayNode{ID: id}
-		b.transit[id] = g
-	}
-	return g
-}
-
-func (b *builder) transitGateways() {
-	for i := range b.t.TransitGateways {
-		m := &b.t.TransitGateways[i]
-		g := b.transitGateway(m.TransitGatewayID)
-		if g.Described {
-			continue
-		}
-		g.Described, g.Region, g.HasTables = true, m.Region, len(m.RouteTables) > 0
-		attachments := map[string]*AttachmentNode{}
-		for j := range m.Attachments {
-			a := b.attachmentNode(g, &m.Attachments[j])
-			if attachments[a.ID] == nil {
-				attachments[a.ID] = a
-				g.Attachments = append(g.Attachments, a)
-			}
-		}
-		for j := range m.RouteTables {
-			b.transitTable(&m.RouteTables[j], attachments)
-		}
-	}
-}
-
-func (b *builder) attachmentNode(g *TransitGatewayNode, m *TransitGatewayAttachment) *AttachmentNode {
-	a := &AttachmentNode{ID: m.TransitGatewayAttachmentID, Type: m.ResourceType, TransitGateway: g, PeerRegion: m.PeerRegion}
-	switch m.ResourceType {
-	case AttachmentVPC:
-		if m.ResourceID == "" {
-			return a
-		}
-		a.VPC = b.referred(m.ResourceID, g.Region, m.ResourceOwnerID, nil)
-		a.VPC.TransitGateways = append(a.VPC.TransitGateways, a)
-		if a.VPC.Described {
-			g.Region = cmp.Or(g.Region, a.VPC.Region) // a transit gateway joins VPCs of its own Region
-		}
-		for _, id := range m.SubnetIDs {
-			if s := b.x.subnets[id]; s != nil {
-				a.Subnets = append(a.Subnets, s)
-			}
-		}
-	case AttachmentPeering:
-		if m.ResourceID != "" {
-			a.Peer = b.transitGateway(m.ResourceID)
-			if a.Peer.Region == "" && !a.Peer.Described {
-				a.Peer.Region = m.PeerRegion
-			}
-		}
-	}
-	return a
-}
-
-func (b *builder) transitTable(m *TransitGatewayRouteTable, attachments map[string]*AttachmentNode) {
-	t := &TransitGatewayTableNode{ID: m.TransitGatewayRouteTableID}
-	insert := func(p netip.Prefix, r *TransitGatewayRouteNode) {
-		t.routes.Modify(p, func(old *TransitGatewayRouteNode, ok bool) (*TransitGatewayRouteNode, bool) {
-			if ok && old.Type <= r.Type {
-				return old, false // static wins over propagated, the first over its equals
-			}
-			return r, false
-		})
-	}
-	for j := range m.Routes {
-		r := &m.Routes[j]
-		node := &TransitGatewayRouteNode{Attachment: attachments[r.TransitGatewayAttachmentID], Type: r.Type, Blackhole: r.State == RouteBlackhole}
-		if node.Attachment == nil {
-			node.Blackhole = true
-		}
-		if r.PrefixListID != "" {
-			for _, p := range b.lists[r.PrefixListID] {
-				insert(p, node)
-			}
-		} else if r.DestinationCIDRBlock.IsValid() {
-			insert(r.DestinationCIDRBlock, node)
-		}
-	}
-	for _, id := range m.Propagations {
-		if a := attachments[id]; a != nil && a.VPC != nil {
-			for _, p := range a.VPC.CIDRs {
-				insert(p, &TransitGatewayRouteNode{Attachment: a, Type: RoutePropagated})
-			}
-		}
-	}
-	for _, id := range m.Associations {
-		if a := attachments[id]; a != nil && a.Table == nil {
-			a.Table = t
-		}
-	}
-}
-
 func (b *builder) routeTables() {
 	x, t := b.x, b.t
 	mains := map[*VPCNode]*RouteTableNode{}
@@ -192,32 +94,64 @@ func (b *builder) routeTables() {
 }
 
 // routeTable compiles one table. Of routes to the same destination, a later step wins:
-// the VPC's own CIDRs, which every table has, prefix lists, then plain CIDRs.
+// gateway endpoints, propagated routes, prefix lists, the VPC's own CIDRs, which every
+// table has, then plain CIDRs.
 func (b *builder) routeTable(m *RouteTable, v *VPCNode) *RouteTableNode {
 	node := &RouteTableNode{ID: m.RouteTableID, VPC: v}
-	local := &RouteNode{Kind: TargetLocal, ID: "local"}
-	for _, c := range v.CIDRs {
-		node.routes.Insert(c, local)
+	insert := func(d netip.Prefix, r *RouteNode) {
+		if d.IsValid() && (r.Kind.withinVPC() || !v.covers(d)) {
+			node.routes.Insert(d, r)
+		}
+	}
+	plain := func(propagated bool) {
+		for j := range m.Routes {
+			if r := &m.Routes[j]; r.maybePropagated() == propagated {
+				target := b.route(r)
+				insert(r.DestinationCIDRBlock, target)
+				insert(r.DestinationIPv6CIDRBlock, target)
+			}
+		}
 	}
 	b.impliedEndpoints(node, m)
+	plain(true)
 	for j := range m.Routes {
 		if r := &m.Routes[j]; r.DestinationPrefixListID != "" {
 			target := b.route(r)
 			for _, c := range b.lists[r.DestinationPrefixListID] {
-				node.routes.Insert(c, target)
+				insert(c, target)
 			}
 		}
 	}
-	for j := range m.Routes {
-		r := &m.Routes[j]
-		if r.DestinationCIDRBlock.IsValid() {
-			node.routes.Insert(r.DestinationCIDRBlock, b.route(r))
-		}
-		if r.DestinationIPv6CIDRBlock.IsValid() {
-			node.routes.Insert(r.DestinationIPv6CIDRBlock, b.route(r))
+	local := &RouteNode{Kind: TargetLocal, ID: "local"}
+	for _, c := range v.CIDRs {
+		node.routes.Insert(c, local)
+	}
+	plain(false)
+	return node
+}
+
+// maybePropagated tells a route that a virtual private gateway may have put into the
+// table. Nothing else propagates, and a static route to the same destination wins.
+func (r *Route) maybePropagated() bool { return strings.HasPrefix(r.Target, "vgw-") }
+
+// withinVPC tells the targets that a route within the VPC's own CIDRs may have. AWS
+// refuses the others, and ignores those that a virtual private gateway propagates.
+func (k TargetKind) withinVPC() bool {
+	switch k {
+	case TargetNone, TargetLocal, TargetNATGateway, TargetInterface, TargetEndpoint:
+		return true
+	}
+	return false
+}
+
+// covers tells whether a whole block is within one of the VPC's CIDRs.
+func (v *VPCNode) covers(p netip.Prefix) bool {
+	for _, c := range v.CIDRs {
+		if c.Bits() <= p.Bits() && c.Contains(p.Addr()) {
+			return true
 		}
 	}
-	return node
+	return false
 }
 
 // impliedEndpoints adds the route that a gateway endpoint puts into its route tables,

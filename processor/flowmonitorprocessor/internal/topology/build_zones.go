@@ -27,6 +27,12 @@ func (b *builder) describedZones() {
 	}
 }
 
+// zoneOwner is whose the names of zones are that the subnets of a VPC give: an account's,
+// or that of the unknown owner of this VPC, which is not everybody's.
+func zoneOwner(account string, v *VPCNode) string {
+	return cmp.Or(account, "owner of "+v.ID)
+}
+
 func (b *builder) alias(account, region, name, id string) {
 	key := alias{account, region, name}
 	if _, known := b.aliases[key]; !known && name != "" && id != "" {
@@ -52,7 +58,7 @@ func (b *builder) nameZone(id, account, name string) {
 func (b *builder) zoneOf(s *SubnetNode, m *Subnet) {
 	id := m.AvailabilityZoneID
 	if id == "" { // the owner's name may lead to the id
-		id = cmp.Or(b.aliases[alias{s.Account, s.VPC.Region, m.AvailabilityZone}], b.aliases[alias{"", s.VPC.Region, m.AvailabilityZone}])
+		id = cmp.Or(b.aliases[alias{zoneOwner(s.Account, s.VPC), s.VPC.Region, m.AvailabilityZone}], b.aliases[alias{"", s.VPC.Region, m.AvailabilityZone}])
 	}
 	if id == "" {
 		b.x.zoneNames[m.AvailabilityZone] = true
@@ -71,10 +77,8 @@ func (b *builder) zoneOf(s *SubnetNode, m *Subnet) {
 	}
 	s.Zone = b.zones[id]
 	b.x.zoneNames[id] = true
-	if m.AvailabilityZone != "" {
-		b.nameZone(id, s.Account, m.AvailabilityZone)
-	} else {
-		s.ZoneName = b.x.ZoneName(s, s.Account)
+	if m.AvailabilityZone == "" {
+		s.ZoneName = b.x.ZoneName(s, zoneOwner(s.Account, s.VPC))
 	}
 }
 

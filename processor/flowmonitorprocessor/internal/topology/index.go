@@ -186,16 +186,15 @@ func (x *Index) ZoneName(s *SubnetNode, account string) string {
 	if name, ok := names[account]; ok && account != "" {
 		return name
 	}
-	if account == s.Account || account == "" {
-		if s.ZoneName != "" {
-			return s.ZoneName
-		}
+	// Who has something in a shared subnet may not be its owner.
+	if account == s.Account && (account != "" || len(s.Shared) == 0) && s.ZoneName != "" {
+		return s.ZoneName
 	}
 	return names[""]
 }
 
 // SameZone compares the zones of two subnets: by id, because names differ between
-// accounts; by name only where both are the same account's. known is false when
+// accounts; by name only where both are certainly the same account's. known is false when
 // neither can be done.
 func SameZone(a, b *SubnetNode) (same, known bool) {
 	switch {
@@ -203,7 +202,7 @@ func SameZone(a, b *SubnetNode) (same, known bool) {
 		return true, true
 	case a.Zone.ID != "" && b.Zone.ID != "":
 		return a.Zone.ID == b.Zone.ID, true
-	case a.ZoneName != "" && b.ZoneName != "" && a.Account == b.Account:
+	case a.ZoneName != "" && b.ZoneName != "" && a.Account == b.Account && (a.Account != "" || a.VPC == b.VPC):
 		return a.ZoneName == b.ZoneName, true
 	}
 	return false, false

@@ -190,7 +190,10 @@ func (t *TransitGatewayTableNode) Lookup(a netip.Addr) *TransitGatewayRouteNode 
 type TransitGatewayRouteNode struct {
 	Attachment *AttachmentNode // nil for a black hole
 	Blackhole  bool
-	Type       RouteType
+	// Uncertain: another attachment has an equal route, or may have one, or a longer one,
+	// that is not described.
+	Uncertain bool
+	rank      uint8
 }
 
 // NATGatewayNode is a NAT gateway. A regional one has no subnet.

@@ -164,6 +164,19 @@ func endpointOf(n *NetworkInterface) string {
 	return strings.TrimSpace(id)
 }
 
+// isEndpoint recognises the interface of an endpoint that need not be listed, by its
+// type, or by its description where a customer cannot have written it.
+func isEndpoint(n *NetworkInterface) bool {
+	switch strings.ToLower(n.InterfaceType) {
+	case "vpc_endpoint":
+		return true
+	case "", "interface":
+		customers := n.RequesterManaged != nil && !*n.RequesterManaged
+		return !customers && strings.HasPrefix(endpointOf(n), "vpce-")
+	}
+	return false
+}
+
 // natGatewayOf gives the id of the NAT gateway that a description names.
 func natGatewayOf(n *NetworkInterface) string {
 	id, ok := strings.CutPrefix(n.Description, "Interface for NAT Gateway ")

@@ -100,7 +100,11 @@ func (c *checker) routeTables() {
 }
 
 func (c *checker) routes(path string, rt *RouteTable) {
-	seen := map[string]bool{}
+	type key struct {
+		destination string
+		propagated  bool // a static and a propagated route may have one destination
+	}
+	seen := map[key]bool{}
 	for j := range rt.Routes {
 		r, p := &rt.Routes[j], path+"."+at("routes", j)
 		destination, n := "", 0
@@ -118,12 +122,13 @@ func (c *checker) routes(path string, rt *RouteTable) {
 				c.fail(p+".destination_prefix_list_id", "prefix list %q is not defined in 'prefix_lists'", d)
 			}
 		}
+		k := key{destination, r.maybePropagated()}
 		if n != 1 {
 			c.fail(p, "one of 'destination_cidr_block', 'destination_ipv6_cidr_block' and 'destination_prefix_list_id' is required, not %d of them", n)
-		} else if seen[destination] {
+		} else if seen[k] {
 			c.fail(p, "the destination %s has a route in this table already", destination)
 		}
-		seen[destination] = true
+		seen[k] = true
 		c.target(p+".target", r, rt.VPCID)
 	}
 }
