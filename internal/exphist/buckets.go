@@ -64,8 +64,11 @@ func addBuckets(dst, src pmetric.ExponentialHistogramDataPointBuckets, all, srcS
 	counts := dst.BucketCounts()
 	offset := int64(dst.Offset())
 	lowered := srcSpan.lower(srcDown)
-	if dstDown > 0 || (!lowered.empty() && (lowered.first < offset || lowered.last >= offset+int64(counts.Len()))) {
+	if dstDown > 0 || counts.Len() > MaxBuckets || (!lowered.empty() && (lowered.first < offset || lowered.last >= offset+int64(counts.Len()))) {
 		if all.empty() {
+			if counts.Len() > MaxBuckets {
+				counts.FromRaw(nil)
+			}
 			return
 		}
 		var wide [MaxBuckets]uint64

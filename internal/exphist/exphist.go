@@ -3,10 +3,12 @@
 
 // Package exphist adds exponential histograms of the OpenTelemetry data model.
 //
-// Addition is exact in count, sum, zero count and in every bucket at the scale of the
+// Addition is exact in count, zero count and in every bucket at the scale of the
 // result, and does not depend on the order of the summands: bucket counts of a lower
 // scale are sums of those of a higher one ("perfect subsetting"), and the scale of a
-// sum follows from which buckets hold a count, not from who came first.
+// result follows from which buckets hold a count, not from who came first. The sum is the
+// one thing that is rounded, as each addition of two float64 is: in another order its last
+// digits may differ.
 package exphist // import "github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 
 import (
@@ -36,9 +38,10 @@ const MaxBuckets = 160
 //
 // The result has the highest scale at which both sides fit: not above the scale of
 // either, and at most [MaxBuckets] buckets on each side of zero. A lower scale loses
-// resolution but no count. Counts wrap at 2⁶⁴, as every counter of the data model does.
-// Buckets that lie below a zero threshold taken from the other side stay where they are:
-// moving them into the zero count would make the result depend on the order.
+// resolution but no count. A dst that came with more buckets, empty ones at its ends, is
+// cut to those between counts. Counts wrap at 2⁶⁴, as every counter of the data model
+// does. Buckets that lie below a zero threshold taken from the other side stay where they
+// are: moving them into the zero count would make the result depend on the order.
 //
 // Only values are added: attributes, time stamps, flags and exemplars of dst stay. src is
 // read only. Any pair of points is safe, also one that no encoder would write (offsets at

@@ -259,6 +259,27 @@ func TestAddReplacesWhatAnEmptyDestinationHeld(t *testing.T) {
 	assertSame(t, src.point(), dst)
 }
 
+func TestEmptyBucketsOfTheDestinationDoNotStayBeyondTheBound(t *testing.T) {
+	padded := make([]uint64, 1000)
+	padded[500] = 3
+	for name, c := range map[string]struct {
+		dst  hist
+		want side
+	}{
+		"around a count": {hist{scale: 2, sum: 1, min: 1, max: 1, positive: side{-500, padded}}, side{0, []uint64{4}}},
+		"around nothing": {hist{scale: 2, sum: 1, min: 1, max: 1, zero: 1, positive: side{-500, make([]uint64, 1000)}}, side{0, []uint64{1}}},
+	} {
+		dst := c.dst.point()
+		Add(dst, hist{scale: 2, sum: 1, min: 1, max: 1, positive: side{0, []uint64{1}}}.point())
+		assert.Equal(t, c.want.offset, dst.Positive().Offset(), name)
+		assert.Equal(t, c.want.counts, dst.Positive().BucketCounts().AsRaw(), name)
+	}
+
+	other := hist{scale: 2, sum: 1, min: 1, max: 1, zero: 1, negative: side{0, make([]uint64, 1000)}}.point()
+	Add(other, hist{scale: 2, sum: 1, min: 1, max: 1, positive: side{0, []uint64{1}}}.point())
+	assert.Zero(t, other.Negative().BucketCounts().Len(), "a side without a count")
+}
+
 func TestAddWithoutChangeOfLayoutDoesNotAllocate(t *testing.T) {
 	dst, src := full(), full()
 	require.Zero(t, testing.AllocsPerRun(100, func() { Add(dst, src) }))

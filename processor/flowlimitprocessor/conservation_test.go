@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor/processortest"
@@ -126,11 +127,18 @@ func (s *simulated) round(end pcommon.Timestamp, parts int) []pmetric.Metrics {
 // newTestLimiter makes a processor that is shut down with the test.
 func newTestLimiter(t *testing.T, cfg *Config, next *backend) *limiter {
 	t.Helper()
+	l := newTestLimiterFor(t, cfg, next)
+	t.Cleanup(func() { assert.NoError(t, l.Shutdown(context.Background())) }) // t's context has ended by then
+	return l
+}
+
+// newTestLimiterFor leaves the shutdown to the caller.
+func newTestLimiterFor(t *testing.T, cfg *Config, next consumer.Metrics) *limiter {
+	t.Helper()
 	require.NoError(t, cfg.Validate())
 	l, err := newLimiter(processortest.NewNopSettings(metadata.Type), cfg, next)
 	require.NoError(t, err)
 	require.NoError(t, l.Start(t.Context(), componenttest.NewNopHost()))
-	t.Cleanup(func() { assert.NoError(t, l.Shutdown(context.Background())) }) // t's context has ended by then
 	return l
 }
 

@@ -84,6 +84,12 @@ func (d *held) deadline() (at time.Time, ok bool) {
 	return d.oldest.deadline, true
 }
 
+// full says whether rounds wait to be sent while all that is held is beyond the bound: who
+// sends does not keep up. When nothing waits, what is added makes room for itself.
+func (d *held) full() bool {
+	return len(d.outbox) > 0 && d.bytes+d.waitingBytes > d.maxBytes
+}
+
 // add takes the flow points of md, which b was parsed from. Rounds that are complete by
 // it, or are too much, are in the outbox afterwards.
 func (d *held) add(b *batch, md pmetric.Metrics, now time.Time) {

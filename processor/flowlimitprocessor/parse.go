@@ -64,11 +64,12 @@ const (
 	refusedCumulative    refusal = iota // not delta: a difference needs state that the sender has
 	refusedNoValue                      // a point without a value or marked as not recorded
 	refusedOutdatedLevel                // a level older than one that has left already
+	refusedFull                         // no room: the sender is told, and can send again
 	numRefusals
 )
 
 func (r refusal) String() string {
-	return [...]string{"cumulative", "no_value", "outdated_level"}[r]
+	return [...]string{"cumulative", "no_value", "outdated_level", "full"}[r]
 }
 
 func (b *batch) reset() {

@@ -18,8 +18,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// errShutdown is what a batch gets that comes after Shutdown: held, it would be lost.
-var errShutdown = errors.New("flowlimit is shut down")
+var (
+	// errShutdown is what a batch gets that comes after Shutdown: held, it would be lost.
+	errShutdown = errors.New("flowlimit is shut down")
+
+	// errFull is what a batch gets that there is no room for. Not permanent: nothing of the
+	// batch is taken, and it can be sent again.
+	errFull = errors.New("flowlimit holds 'max_held_mib' and the next component does not take more")
+
+	// errSendingElsewhere says that others are sending, and that the wait for them was given up.
+	errSendingElsewhere = errors.New("rounds are being sent by another caller")
+)
+
+// roomPatience is how long a batch waits for room, if its caller does. A next component
+// that works takes a round in some milliseconds; one that does not within a second is
+// stuck, and waiting batches would only pile up in front of this processor.
+const roomPatience = time.Second
 
 // limiter is the processor. Batches are parsed side by side, added to the held rounds
 // under mu, and leave under the one place in sending: so ranking and sending a round
@@ -34,6 +48,7 @@ type limiter struct {
 	mu     sync.Mutex
 	held   *held
 	closed bool
+	room   chan struct{} // closed when there is room again; nil when nobody waits for that
 
 	sending chan struct{} // holds one: a lock that gives up with a context
 	emitter *emitter      // of who is in sending
@@ -95,7 +110,7 @@ func (l *limiter) releaseDue(ctx context.Context) {
 		l.telemetry.observeHeld(ctx, l.held)
 		l.mu.Unlock()
 		if sends {
-			err := l.send(ctx)
+			err := l.send(ctx, ctx)
 			if err != nil && !failing {
 				// Once for a row of failures: each round's points are counted.
 				l.logger.Warn("rounds that timed out are refused by the next component and lost", zap.Error(err))
@@ -120,8 +135,9 @@ func (l *limiter) releaseDue(ctx context.Context) {
 // the rounds that this releases, also those of others that wait for it.
 //
 // An error of the next component about what passes is returned as it is: nothing is held
-// then, and the batch can be sent again. One about a round is permanent: md itself is
-// held, and must not come twice. Safe for concurrent use.
+// then, and the batch can be sent again. So it can after errFull. One about a round is
+// permanent: md itself is held, and must not come twice. When ctx ends while others send,
+// md is held too, and the clock sends what it released. Safe for concurrent use.
 func (l *limiter) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	b := l.batches.Get().(*batch)
 	defer l.batches.Put(b)
@@ -129,23 +145,24 @@ func (l *limiter) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error 
 	if b.flows == 0 && b.refused == ([numRefusals]int{}) {
 		return l.next.ConsumeMetrics(ctx, md)
 	}
-	l.mu.Lock()
-	closed := l.closed
-	l.mu.Unlock()
-	if closed {
-		return errShutdown
+	// With the lock, unless something passes: then as many batches as there are callers
+	// may find the last room at once. Looked at before anything is taken: what came twice
+	// would count twice.
+	if err := l.lockWithRoom(ctx, b.flows); err != nil {
+		return err
 	}
 	if b.passing > 0 {
+		l.mu.Unlock()
 		if err := l.next.ConsumeMetrics(ctx, b.rest(md)); err != nil {
 			return err
 		}
+		l.mu.Lock()
 	}
 	l.refuse(ctx, b)
 	if b.flows == 0 {
+		l.mu.Unlock()
 		return nil
 	}
-
-	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return errShutdown
@@ -156,17 +173,64 @@ func (l *limiter) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error 
 	l.telemetry.observeHeld(ctx, l.held)
 	l.mu.Unlock()
 	if waits && !waiting {
-		select {
-		case l.wake <- struct{}{}:
-		default: // it will look anyway
-		}
+		l.wakeClock()
 	}
-	// Not with ctx: rounds are of many callers, whose metadata must not mix, and a
+	// Sent not with ctx: rounds are of many callers, whose metadata must not mix, and a
 	// caller that gives up must not take the others' rounds with it.
-	if err := l.send(context.Background()); err != nil {
+	switch err := l.send(ctx, context.Background()); {
+	case errors.Is(err, errSendingElsewhere):
+		l.wakeClock() // whoever sends takes it along, unless just done: then the clock does
+		return nil
+	case err != nil:
 		return consumererror.NewPermanent(err)
 	}
 	return nil
+}
+
+// wakeClock makes the clock look at the rounds.
+func (l *limiter) wakeClock() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// lockWithRoom locks mu when there is room for a batch with so many flow points, or gives
+// the reason why the batch is not taken. It waits for room as long as the caller does, at
+// most roomPatience.
+func (l *limiter) lockWithRoom(ctx context.Context, flows int) error {
+	var patience <-chan time.Time
+	for {
+		l.mu.Lock()
+		switch {
+		case l.closed:
+			l.mu.Unlock()
+			return errShutdown
+		case flows == 0 || !l.held.full():
+			return nil
+		}
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		l.wakeClock() // if those who released gave up, nobody sends
+		if patience == nil {
+			timer := time.NewTimer(roomPatience)
+			defer timer.Stop()
+			patience = timer.C
+		}
+		select {
+		case <-room:
+			continue
+		case <-l.stop:
+			return errShutdown
+		case <-ctx.Done():
+		case <-patience:
+		}
+		l.telemetry.refuse(ctx, refusedFull, flows)
+		return errFull
+	}
 }
 
 // refuse counts the points that are not taken, and says once what to do about them.
@@ -182,9 +246,9 @@ func (l *limiter) refuse(ctx context.Context, b *batch) {
 	}
 }
 
-// send sends what is in the outbox. ctx bounds the wait for others who do; what they were
-// given they send.
-func (l *limiter) send(ctx context.Context) error {
+// send sends what is in the outbox, with ctx. wait bounds the wait for others who do, which
+// ends in errSendingElsewhere; what they were given they send.
+func (l *limiter) send(wait, ctx context.Context) error {
 	l.mu.Lock()
 	empty := len(l.held.outbox) == 0
 	l.mu.Unlock()
@@ -192,9 +256,13 @@ func (l *limiter) send(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case l.sending <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	case l.sending <- struct{}{}: // also when wait has ended already
+	default:
+		select {
+		case l.sending <- struct{}{}:
+		case <-wait.Done():
+			return errors.Join(errSendingElsewhere, wait.Err())
+		}
 	}
 	defer func() { <-l.sending }()
 	var errs []error
@@ -213,6 +281,10 @@ func (l *limiter) takeRound() *round {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.held.take()
+	if l.room != nil && !l.held.full() {
+		close(l.room)
+		l.room = nil
+	}
 	l.telemetry.observeHeld(context.Background(), l.held)
 	return r
 }
@@ -250,7 +322,7 @@ func (l *limiter) flush(ctx context.Context) error {
 	l.held.releaseAll()
 	l.telemetry.observeHeld(ctx, l.held)
 	l.mu.Unlock()
-	err := errors.Join(l.send(ctx), l.join(ctx))
+	err := errors.Join(l.send(ctx, ctx), l.join(ctx))
 	lost := 0
 	for r := l.takeRound(); r != nil; r = l.takeRound() {
 		lost += r.points

@@ -20,7 +20,7 @@ import (
 type cache struct {
 	capacity int64
 	entries  atomic.Int64 // answers and origins held
-	young    atomic.Int64 // of those, the ones in the young generation
+	young    atomic.Int64 // came since the last turn, about: says only when to turn
 
 	mu      sync.Mutex // of origins
 	origins map[path.Origin]*origin
@@ -32,6 +32,7 @@ type origin struct {
 	mu         sync.Mutex
 	young, old map[flowKey]*enrichment
 	used       bool // since the last turn of the generations
+	gone       bool // no longer in the cache
 }
 
 func newCache(capacity int) *cache {
@@ -43,41 +44,50 @@ func (c *cache) at(o path.Origin) *origin {
 	if c.young.Load() >= c.capacity/2 {
 		c.turn()
 	}
-	c.mu.Lock()
-	at := c.origins[o]
-	if at == nil {
-		at = &origin{Origin: o}
-		c.origins[o] = at
-		c.entries.Add(1)
-		c.young.Add(1)
+	for {
+		c.mu.Lock()
+		at := c.origins[o]
+		if at == nil {
+			at = &origin{Origin: o}
+			c.origins[o] = at
+			c.entries.Add(1)
+			c.young.Add(1)
+		}
+		c.mu.Unlock()
+		at.mu.Lock()
+		if at.gone { // between the two locks
+			at.mu.Unlock()
+			continue
+		}
+		at.used = true
+		return at
 	}
-	c.mu.Unlock()
-	at.mu.Lock()
-	at.used = true
-	return at
 }
 
 // turn drops the old generation of every origin, and origins that were not seen since
-// the last turn.
+// the last turn. An origin that somebody works on keeps what it has until the next turn:
+// to wait for it would hold up all the others. That the cache may then hold more of it is
+// what [cache.put] bounds.
 func (c *cache) turn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.young.Load() < c.capacity/2 {
 		return // another goroutine did it
 	}
-	var entries int64
 	for key, at := range c.origins {
-		at.mu.Lock()
+		if !at.mu.TryLock() {
+			continue
+		}
+		c.entries.Add(-int64(len(at.old)))
 		at.old, at.young = at.young, nil
 		if !at.used && len(at.old) == 0 {
-			delete(c.origins, key) // whoever still holds it only fails to share it
-		} else {
-			entries += int64(len(at.old)) + 1
+			delete(c.origins, key)
+			at.gone = true
+			c.entries.Add(-1)
 		}
 		at.used = false
 		at.mu.Unlock()
 	}
-	c.entries.Store(entries)
 	c.young.Store(0)
 }
 

@@ -101,4 +101,31 @@ func TestTheCacheIsSafeForManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	entries, _ := c.held()
+	assert.Equal(t, entries, c.entries.Load(), "nothing is counted that is not held")
+	assert.LessOrEqual(t, entries, c.capacity+20)
+}
+
+func TestTheCacheTurnsWithoutWaitingForABusyResource(t *testing.T) {
+	c := newCache(1000)
+	busy := c.at(path.Origin{Host: "busy"})
+	mine := &enrichment{}
+	c.put(busy, key(1), mine)
+	for i := range 20_000 { // many turns; each would wait for ever
+		at := c.at(path.Origin{Host: strconv.Itoa(i % 10)})
+		c.put(at, key(i), &enrichment{})
+		at.mu.Unlock()
+	}
+	assert.Same(t, mine, c.get(busy, key(1)))
+	busy.mu.Unlock()
+	entries, _ := c.held()
+	assert.Equal(t, entries, c.entries.Load())
+	assert.LessOrEqual(t, entries, c.capacity+11)
+	for i := range 20_000 {
+		at := c.at(path.Origin{Host: strconv.Itoa(i % 10)})
+		c.put(at, key(i), &enrichment{})
+		at.mu.Unlock()
+	}
+	_, there := c.origins[path.Origin{Host: "busy"}]
+	assert.False(t, there, "forgotten once it is free and not seen again")
 }

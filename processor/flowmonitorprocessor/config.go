@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/confmap"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
@@ -135,6 +136,32 @@ func createDefaultConfig() component.Config {
 	}
 }
 
+var _ confmap.Unmarshaler = (*Config)(nil)
+
+// Unmarshal takes a source that is named without anything below it, as in 'file:', as one
+// that lacks its options. Left as it is it would be no source at all, and the user would
+// not be told.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	if err := conf.Unmarshal(c); err != nil {
+		return err
+	}
+	t, _ := conf.ToStringMap()["topology"].(map[string]any)
+	named := func(source string) bool {
+		value, ok := t[source]
+		return ok && value == nil
+	}
+	if named("file") {
+		c.Topology.File = configoptional.Some(FileConfig{})
+	}
+	if named("ec2") {
+		c.Topology.EC2 = configoptional.Some(EC2Config{})
+	}
+	if named("imds") {
+		c.Topology.IMDS = configoptional.Some(IMDSConfig{})
+	}
+	return nil
+}
+
 var (
 	errRefreshInterval = fmt.Errorf("'topology::refresh_interval' must be from %s to %s", minRefreshInterval, maxRefreshInterval)
 	errFilePath        = errors.New("'topology::file::path' is required: the path of a topology file")
@@ -172,8 +199,12 @@ func (c *Config) Validate() error {
 // checkMonitors validates the list in the configuration.
 func checkMonitors(definitions []monitors.Definition, ranges *ipranges.Table) []error {
 	var errs []error
-	for _, p := range monitors.Validate(definitions, ranges, nil) {
+	problems, more := monitors.Validate(definitions, ranges, nil)
+	for _, p := range problems {
 		errs = append(errs, fmt.Errorf("'monitors%s': %s", p.Path, p.Msg))
+	}
+	if more > 0 {
+		errs = append(errs, fmt.Errorf("'monitors': and %d more errors", more))
 	}
 	return errs
 }

@@ -79,7 +79,7 @@ func TestAllErrorsAreGivenAtOnceWithTheirKeys(t *testing.T) {
 		"'monitors[1].local[0].type': \"subnets\" is no type of a local resource: one of subnet, vpc, availability_zone, region, eks_cluster",
 		"'monitors[1].local[1].id': \"vpc-1\" is neither the id (subnet-…) nor the ARN of a subnet",
 		"'monitors[1].local[2].type': \"service\" is no type of a local resource",
-		"'monitors[1].remote[0].id': \"S4\" is not a service in the AWS ranges",
+		"'monitors[1].remote[0].id': \"S4\" is not a service that is told by the AWS ranges",
 		"'monitors[1].remote[1].id': must be absent",
 		"'monitors[1].remote[2].id': is required for type vpc",
 		"'monitors[1].remote[3].type': \"eks_cluster\" is no type of a remote resource",
@@ -95,4 +95,26 @@ func TestAllErrorsAreGivenAtOnceWithTheirKeys(t *testing.T) {
 func TestUnknownKeysAreRefused(t *testing.T) {
 	conf := confmap.NewFromStringMap(map[string]any{"topology": map[string]any{"files": map[string]any{"path": "x"}}})
 	assert.ErrorContains(t, conf.Unmarshal(createDefaultConfig()), "files")
+}
+
+func TestASourceWithoutItsOptionsIsSaid(t *testing.T) {
+	for yaml, want := range map[string]error{
+		"topology: {file: }":     errFilePath,
+		"topology: {file: {}}":   errFilePath,
+		"topology: {file: ~}":    errFilePath,
+		"topology: {ec2: }":      errEC2,
+		"topology: {imds: }":     errIMDS,
+		"topology:\n  file:\n":   errFilePath,
+		"topology: {}":           nil,
+		"topology:":              nil,
+		"max_cached_flows: 5000": nil,
+	} {
+		got, err := confmap.NewRetrievedFromYAML([]byte(yaml))
+		require.NoError(t, err)
+		conf, err := got.AsConf()
+		require.NoError(t, err)
+		cfg := createDefaultConfig().(*Config)
+		require.NoError(t, conf.Unmarshal(cfg))
+		assert.ErrorIs(t, confmap.Validate(cfg), want, yaml)
+	}
 }

@@ -112,17 +112,25 @@ func (b *batch) metric(m pmetric.Metric) bool {
 	listener := m.Name() == flowattr.MetricListenDrops
 	switch m.Type() {
 	case pmetric.MetricTypeSum:
-		return points(b, m.Sum().DataPoints(), m.Sum().AggregationTemporality(), listener)
+		return points(b, m.Sum().DataPoints(), isDelta(m.Sum()), listener)
 	case pmetric.MetricTypeGauge:
-		return points(b, m.Gauge().DataPoints(), pmetric.AggregationTemporalityUnspecified, listener)
+		return points(b, m.Gauge().DataPoints(), true, listener)
 	case pmetric.MetricTypeExponentialHistogram:
-		return points(b, m.ExponentialHistogram().DataPoints(), m.ExponentialHistogram().AggregationTemporality(), listener)
+		return points(b, m.ExponentialHistogram().DataPoints(), isDelta(m.ExponentialHistogram()), listener)
 	case pmetric.MetricTypeHistogram:
-		return points(b, m.Histogram().DataPoints(), m.Histogram().AggregationTemporality(), listener)
+		return points(b, m.Histogram().DataPoints(), isDelta(m.Histogram()), listener)
 	case pmetric.MetricTypeSummary:
 		b.passed += int64(m.Summary().DataPoints().Len()) // no flow is a summary
 	}
 	return false
+}
+
+// isDelta says whether points may be added up over flows and time. An unspecified temporality
+// is none: the processors behind this one would refuse the points anyway.
+func isDelta(m interface {
+	AggregationTemporality() pmetric.AggregationTemporality
+}) bool {
+	return m.AggregationTemporality() == pmetric.AggregationTemporalityDelta
 }
 
 // pointSlice is what the slices of data points of all types have in common.
@@ -132,8 +140,8 @@ type pointSlice[P interface{ Attributes() pcommon.Map }] interface {
 	RemoveIf(func(P) bool)
 }
 
-func points[P interface{ Attributes() pcommon.Map }](b *batch, list pointSlice[P], t pmetric.AggregationTemporality, listener bool) bool {
-	if t == pmetric.AggregationTemporalityCumulative {
+func points[P interface{ Attributes() pcommon.Map }](b *batch, list pointSlice[P], adds, listener bool) bool {
+	if !adds {
 		before := b.refused
 		list.RemoveIf(func(p P) bool { return b.refuse(p.Attributes(), listener) })
 		return b.refused > before && list.Len() == 0
@@ -144,7 +152,7 @@ func points[P interface{ Attributes() pcommon.Map }](b *batch, list pointSlice[P
 	return false
 }
 
-// refuse tells whether a cumulative point is a flow's. A sum of totals over changing
+// refuse tells whether a point that is not delta is a flow's. A sum of totals over changing
 // sets of flows means nothing, and nothing behind this processor can use it.
 func (b *batch) refuse(m pcommon.Map, listener bool) bool {
 	f, ok := flowattr.Read(m)
@@ -171,7 +179,7 @@ func (b *batch) point(m pcommon.Map, listener bool) {
 		b.passed++ // merged rows carry what they were merged by
 		return
 	}
-	if _, ok := m.Get(flowattr.Category); ok {
+	if _, ok := m.Get(flowattr.Category); ok || k.listener { // a listener has no category that would tell
 		strip(m)
 	}
 	b.enriched++

@@ -103,7 +103,7 @@ func TestSumsOutAreSumsInButForWhatIsRefused(t *testing.T) {
 					cumulative := random.IntN(4) == 0
 					s.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
 					if cumulative {
-						s.SetAggregationTemporality(pmetric.AggregationTemporalityCumulative)
+						s.SetAggregationTemporality([]pmetric.AggregationTemporality{pmetric.AggregationTemporalityCumulative, pmetric.AggregationTemporalityUnspecified}[random.IntN(2)])
 					}
 					for range random.IntN(6) {
 						p := s.DataPoints().AppendEmpty()
@@ -285,4 +285,43 @@ func TestAMissingFileAtTheStartIsAnError(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, p.Start(t.Context(), componenttest.NewNopHost()), "'topology::file::path': open testdata/nowhere.yaml")
 	require.NoError(t, p.Shutdown(t.Context()))
+}
+
+func TestAListenerKeepsNothingOfAnEarlierEnrichment(t *testing.T) {
+	r := start(t, exampleConfig())
+	for _, local := range []string{"10.1.1.10", "10.250.250.250"} { // in the topology, and not
+		md := pmetric.NewMetrics()
+		m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+		m.SetName(flowattr.MetricListenDrops)
+		m.SetEmptySum().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+		p := m.Sum().DataPoints().AppendEmpty()
+		p.Attributes().PutStr("network.local.address", local)
+		p.Attributes().PutInt("network.local.port", 443)
+		p.Attributes().PutStr(flowattr.LocalPrefix+flowattr.AWSENIID, "eni-of-an-older-topology")
+		p.Attributes().PutStr(flowattr.LocalPrefix+flowattr.K8SPodName, "pod-of-an-older-topology")
+		r.sink.Reset()
+		require.NoError(t, r.ConsumeMetrics(t.Context(), md))
+		for _, v := range firstPoint(r.sink.AllMetrics()[0]).All() {
+			assert.NotContains(t, v.AsString(), "older", local)
+		}
+	}
+}
+
+func TestPointsOfNoTemporalityAreRefused(t *testing.T) {
+	r := start(t, exampleConfig())
+	for name, change := range map[string]func(pmetric.Metric){
+		"a sum": func(m pmetric.Metric) {
+			m.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityUnspecified)
+		},
+		"a histogram": func(m pmetric.Metric) {
+			f := exampleFlow()
+			f.Put(m.SetEmptyExponentialHistogram().DataPoints().AppendEmpty().Attributes())
+		},
+	} {
+		md := oneFlow(exampleFlow())
+		change(md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().At(0))
+		require.NoError(t, r.ConsumeMetrics(t.Context(), md))
+		assert.Zero(t, r.sink.DataPointCount(), name)
+	}
+	metadatatest.AssertEqualProcessorFlowmonitorPointsRefused(t, r.telemetry, []metricdata.DataPoint[int64]{{Value: 2}}, metricdatatest.IgnoreTimestamp())
 }

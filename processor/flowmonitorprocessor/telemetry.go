@@ -35,7 +35,7 @@ func (p *flowMonitor) count(ctx context.Context, b *batch) {
 	add(t.ProcessorFlowmonitorCacheMisses, b.misses)
 	if b.refused > 0 {
 		p.cumulative.Do(func() {
-			p.logger.Warn("Cumulative data points of flows are refused and dropped: this processor needs deltas. " +
+			p.logger.Warn("Data points of flows that are not delta are refused and dropped. " +
 				"Set 'temporality: delta' at the sockops receiver. processor_flowmonitor_points_refused counts them; this is said once.")
 		})
 	}

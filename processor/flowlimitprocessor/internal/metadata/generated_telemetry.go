@@ -201,7 +201,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorFlowlimitPointsRefused, err = builder.meter.Int64Counter(
 		"otelcol_processor_flowlimit_points_refused",
-		metric.WithDescription("Flow points that were not taken, by reason (`cumulative`, `no_value`, `outdated_level`). [Development]"),
+		metric.WithDescription("Flow points that were not taken, by reason (`cumulative`, `no_value`, `outdated_level`, `full`). [Development]"),
 		metric.WithUnit("{point}"),
 	)
 	errs = errors.Join(errs, err)

@@ -130,7 +130,7 @@ func AssertEqualProcessorFlowlimitPointsLost(t *testing.T, tt *componenttest.Tel
 func AssertEqualProcessorFlowlimitPointsRefused(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_flowlimit_points_refused",
-		Description: "Flow points that were not taken, by reason (`cumulative`, `no_value`, `outdated_level`). [Development]",
+		Description: "Flow points that were not taken, by reason (`cumulative`, `no_value`, `outdated_level`, `full`). [Development]",
 		Unit:        "{point}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

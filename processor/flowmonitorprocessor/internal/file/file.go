@@ -21,13 +21,14 @@ import (
 func Topology(data []byte) (*topology.Topology, error) {
 	var t topology.Topology
 	doc, errs := lineyaml.Decode(data, &t)
+	c := newChecks(doc, errs)
 	for _, p := range t.Validate() {
-		errs = append(errs, doc.Error(p.Path, "%s", p.Msg))
+		c.add(p.Path, p.Msg)
 	}
-	if len(errs) == 0 && len(t.VPCs) == 0 {
-		errs = append(errs, &lineyaml.Error{Msg: "the topology has no VPC: 'vpcs' is required"})
+	if errs.Len() == 0 && len(t.VPCs) == 0 {
+		errs.Add(&lineyaml.Error{Msg: "the topology has no VPC: 'vpcs' is required"})
 	}
-	if err := lineyaml.Join(errs); err != nil {
+	if err := errs.Join(); err != nil {
 		return nil, fmt.Errorf("topology file: %w", err)
 	}
 	return &t, nil
@@ -45,27 +46,50 @@ func Monitors(data []byte, ranges *ipranges.Table, taken []string) ([]monitors.D
 	var list monitorList
 	prefix := "monitors"
 	var doc *lineyaml.Document
-	var errs []*lineyaml.Error
+	var errs *lineyaml.Errors
 	if lineyaml.IsList(data) {
 		prefix = ""
 		doc, errs = lineyaml.Decode(data, &list.Monitors)
-	} else if doc, errs = lineyaml.Decode(data, &list); len(errs) == 0 && list.Monitors == nil {
-		errs = append(errs, &lineyaml.Error{Msg: "the file is empty: a list of monitors is expected; [] for none"})
+	} else if doc, errs = lineyaml.Decode(data, &list); errs.Len() == 0 && list.Monitors == nil {
+		errs.Add(&lineyaml.Error{Msg: "the file is empty: a list of monitors is expected; [] for none"})
 	}
-	known := map[string]bool{}
-	for _, err := range errs {
-		known[err.Path] = true
+	c := newChecks(doc, errs)
+	problems, more := monitors.Validate(list.Monitors, ranges, taken)
+	for _, p := range problems {
+		c.add(prefix+p.Path, p.Msg)
 	}
-	for _, p := range monitors.Validate(list.Monitors, ranges, taken) {
-		path := prefix + p.Path
-		if e := doc.Error(path, "%s", p.Msg); !known[parent(path)] && !known[path] { // a missing field is said already
-			errs = append(errs, e)
-		}
-	}
-	if err := lineyaml.Join(errs); err != nil {
+	errs.Skip(more)
+	if err := errs.Join(); err != nil {
 		return nil, fmt.Errorf("monitors file: %w", err)
 	}
 	return list.Monitors, nil
+}
+
+// checks adds what is wrong with the meaning of a document to what is wrong with its form.
+type checks struct {
+	doc  *lineyaml.Document
+	errs *lineyaml.Errors
+	said map[string]bool // paths of what could not be read
+}
+
+func newChecks(doc *lineyaml.Document, errs *lineyaml.Errors) *checks {
+	c := &checks{doc: doc, errs: errs, said: map[string]bool{}}
+	for _, err := range errs.List() {
+		c.said[err.Path] = true
+	}
+	return c
+}
+
+// add adds a problem, unless it follows from one that was said: a field that could not be
+// read, or that its mapping lacks, has no value to be wrong.
+func (c *checks) add(path, msg string) {
+	switch {
+	case c.said[path] || c.said[parent(path)]:
+	case c.errs.Full():
+		c.errs.Skip(1) // finding the line costs
+	default:
+		c.errs.Add(c.doc.Error(path, "%s", msg))
+	}
 }
 
 func parent(path string) string {

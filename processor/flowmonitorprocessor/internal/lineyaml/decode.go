@@ -9,63 +9,61 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxValues bounds the values that one document expands to: a list that is an alias
-// of a list of aliases is small on disk and large in memory. A million network
-// interfaces with ten values each stay below it.
-const maxValues = 20_000_000
+// spareValues is what aliases may add to the values of a document. Without aliases each
+// value takes a character at least, so that the size of a file bounds what it expands to;
+// a list that is an alias of a list of aliases is small on disk and large in memory. A
+// hand-written topology that says each list of CIDRs once needs some hundred.
+const spareValues = 10_000
 
 // Decode reads the one YAML document in data into dst, a pointer to a struct or a
 // slice. Fields are named by the tag `yaml:"name"`, or `yaml:"name,required"`; types
 // with UnmarshalText get the scalar's text. What could be read is in dst also when
 // there are errors. Decode never panics; it keeps no reference to data.
-func Decode(data []byte, dst any) (*Document, []*Error) {
+func Decode(data []byte, dst any) (*Document, *Errors) {
+	one := func(err *Error) *Errors { return &Errors{list: []*Error{err}, count: 1} }
 	var root yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&root); err != nil {
 		if errors.Is(err, io.EOF) {
-			return &Document{}, nil // an empty document: everything is absent
+			return &Document{}, &Errors{} // an empty document: everything is absent
 		}
-		return &Document{}, []*Error{syntaxError(err)}
+		return &Document{}, one(syntaxError(data, err))
 	}
 	var second yaml.Node
 	if err := dec.Decode(&second); err == nil {
-		return &Document{}, []*Error{{Line: second.Line, Msg: "a second YAML document: one file holds one"}}
+		return &Document{}, one(&Error{Line: second.Line, Msg: "a second YAML document: one file holds one"})
 	} else if !errors.Is(err, io.EOF) {
-		return &Document{}, []*Error{syntaxError(err)}
+		return &Document{}, one(syntaxError(data, err))
 	}
 	if len(root.Content) == 0 || isNull(root.Content[0]) {
-		return &Document{}, nil
+		return &Document{}, &Errors{}
 	}
-	d := &decoder{}
+	d := &decoder{maxValues: len(data) + spareValues, errs: &Errors{}}
 	d.value(root.Content[0], reflect.ValueOf(dst).Elem())
 	return &Document{root: root.Content[0]}, d.errs
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): (?s:(.*))$`)
-
-func syntaxError(err error) *Error {
-	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
-		line, _ := strconv.Atoi(m[1])
-		return &Error{Line: line, Msg: "not YAML: " + m[2]}
-	}
-	return &Error{Msg: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
-}
-
 type decoder struct {
-	path   []string
-	values int
-	errs   []*Error
+	path      []string
+	values    int // so far
+	maxValues int
+	exhausted bool // there are more
+	errs      *Errors
 }
 
 func (d *decoder) fail(n *yaml.Node, format string, args ...any) {
+	if d.errs.Full() {
+		d.errs.Skip(1)
+		return
+	}
 	var b strings.Builder
 	for i, p := range d.path {
 		if i > 0 && p[0] != '[' {
@@ -73,18 +71,27 @@ func (d *decoder) fail(n *yaml.Node, format string, args ...any) {
 		}
 		b.WriteString(p)
 	}
-	d.errs = append(d.errs, &Error{Line: n.Line, Path: b.String(), Msg: fmt.Sprintf(format, args...)})
+	d.errs.Add(&Error{Line: n.Line, Path: b.String(), Msg: fmt.Sprintf(format, args...)})
+}
+
+// spend takes values from those that the document may expand to, and says whether there
+// were enough. The first time that there are not it says so; all ends there.
+func (d *decoder) spend(n *yaml.Node, values int) bool {
+	if d.exhausted {
+		return false
+	}
+	if values > d.maxValues-d.values {
+		d.exhausted = true
+		d.fail(n, "the aliases of the document expand to more than %d values", d.maxValues)
+		return false
+	}
+	d.values += values
+	return true
 }
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 func (d *decoder) value(n *yaml.Node, v reflect.Value) {
-	if d.values++; d.values > maxValues {
-		if d.values == maxValues+1 {
-			d.fail(n, "the document expands to more than %d values", maxValues)
-		}
-		return
-	}
 	at := n
 	if n = deref(n); n == nil || isNull(n) {
 		return // absent
@@ -99,7 +106,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value) {
 		if n.Kind != yaml.ScalarNode {
 			d.fail(at, "must be a single value, not %s", kindOf(n))
 		} else if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
-			d.fail(at, "%s", err)
+			d.fail(at, "%s", invalid(v.Type(), n.Value, err))
 		}
 		return
 	}
@@ -137,8 +144,14 @@ func (d *decoder) sequence(n *yaml.Node, v reflect.Value) {
 		d.fail(n, "must be a list, not %s", kindOf(n))
 		return
 	}
+	if !d.spend(n, len(n.Content)) { // before the memory for them is taken
+		return
+	}
 	s := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, c := range n.Content {
+		if d.exhausted {
+			break
+		}
 		d.path = append(d.path, "["+strconv.Itoa(i)+"]")
 		if r := deref(c); r != nil && isNull(r) {
 			d.fail(c, "is empty")
@@ -156,9 +169,22 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 		d.fail(n, "must be a mapping with the fields %s, not %s", names(fields), kindOf(n))
 		return
 	}
+	if !d.spend(n, len(n.Content)/2) {
+		return
+	}
 	seen := make([]bool, len(fields))
+	merges := false
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
+		if d.exhausted {
+			return
+		}
+		if key.ShortTag() == "!!merge" {
+			// Of the mapping, not of a field: what it lacks may be in what is merged.
+			d.fail(key, "merge keys (<<) are not supported: write the fields out")
+			merges = true
+			continue
+		}
 		f := find(fields, key.Value)
 		d.path = append(d.path, printable(key.Value))
 		switch {
@@ -179,11 +205,36 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 		d.path = d.path[:len(d.path)-1]
 	}
 	for f, known := range fields {
+		if merges {
+			break
+		}
 		if known.required && !seen[f] {
 			d.fail(n, "the field '%s' is required", known.name)
 		}
 	}
 }
+
+// invalid says why a text is no value of type t, in the words of the file's author: the
+// errors of netip name Go functions.
+func invalid(t reflect.Type, text string, err error) string {
+	switch t {
+	case reflect.TypeFor[netip.Addr]():
+		return fmt.Sprintf("%s is not an IP address", quoted(text))
+	case reflect.TypeFor[netip.Prefix]():
+		return fmt.Sprintf("%s is not a CIDR block, an address and a prefix length such as 10.1.0.0/16 or 2001:db8::/32", quoted(text))
+	}
+	return err.Error()
+}
+
+func quoted(text string) string {
+	if len(text) > maxQuoted {
+		text = text[:maxQuoted] + "…"
+	}
+	return strconv.Quote(text)
+}
+
+// maxQuoted is longer than any name in a network and keeps a line readable.
+const maxQuoted = 64
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
@@ -202,8 +253,8 @@ func printable(key string) string {
 	if key == "" {
 		return `""`
 	}
-	if len(key) > 64 {
-		key = key[:64] + "…"
+	if len(key) > maxQuoted {
+		key = key[:maxQuoted] + "…"
 	}
 	if q := strconv.Quote(key); q[1:len(q)-1] != key {
 		return q

@@ -4,51 +4,12 @@
 package lineyaml
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
-
-// maxErrors bounds what one broken file can say: whoever has that many errors mends
-// the first of them and looks again.
-const maxErrors = 100
-
-// Error is one thing that is wrong in a document.
-type Error struct {
-	Line int    // from 1; 0 when the document as a whole is meant
-	Path string // of the field, such as subnets[2].cidr_blocks[0]
-	Msg  string
-}
-
-func (e *Error) Error() string {
-	switch {
-	case e.Line == 0:
-		return e.Msg
-	case e.Path == "":
-		return fmt.Sprintf("line %d: %s", e.Line, e.Msg)
-	}
-	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Msg)
-}
-
-// Join makes one error of many; nil when there is none. Past the first hundred it
-// gives their number only.
-func Join(errs []*Error) error {
-	if len(errs) == 0 {
-		return nil
-	}
-	var joined []error
-	for i, err := range errs {
-		if i == maxErrors {
-			joined = append(joined, fmt.Errorf("and %d more errors", len(errs)-maxErrors))
-			break
-		}
-		joined = append(joined, err)
-	}
-	return errors.Join(joined...)
-}
 
 // Document is a decoded file. It keeps the tree of nodes, so that a path can be led
 // back to its line.

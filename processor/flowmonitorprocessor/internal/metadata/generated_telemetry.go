@@ -225,7 +225,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorPointsRefused, err = builder.meter.Int64Counter(
 		"otelcol_processor_flowmonitor_points_refused",
-		metric.WithDescription("Cumulative data points of flows, which are dropped. [Development]"),
+		metric.WithDescription("Data points of flows that are not delta (cumulative, or of unspecified temporality), which are dropped. [Development]"),
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)

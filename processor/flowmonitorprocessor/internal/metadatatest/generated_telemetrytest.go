@@ -128,7 +128,7 @@ func AssertEqualProcessorFlowmonitorPointsPassed(t *testing.T, tt *componenttest
 func AssertEqualProcessorFlowmonitorPointsRefused(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_flowmonitor_points_refused",
-		Description: "Cumulative data points of flows, which are dropped. [Development]",
+		Description: "Data points of flows that are not delta (cumulative, or of unspecified temporality), which are dropped. [Development]",
 		Unit:        "{datapoint}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,

@@ -61,7 +61,8 @@ func TestEachTypeOfResource(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			definitions := []monitors.Definition{{Name: "m", Local: c.local, Remote: c.remote}}
-			require.Empty(t, monitors.Validate(definitions, ipranges.Shipped(), nil))
+			problems, _ := monitors.Validate(definitions, ipranges.Shipped(), nil)
+			require.Empty(t, problems)
 			set := monitors.New(definitions)
 			for _, end := range c.matches {
 				assert.Equal(t, []string{"m"}, set.Match(flow(here, end)), "%+v", end)
@@ -93,6 +94,27 @@ func TestAnEmptySetAndAnUnknownEndMatchNothing(t *testing.T) {
 	assert.Nil(t, new(monitors.Set).Match(flow(here, near)))
 	set := monitors.New([]monitors.Definition{{Name: "all", Local: res("vpc", "vpc-1"), Remote: res("everywhere", "")}})
 	assert.Nil(t, set.Match(flow(path.End{}, near)))
+}
+
+func TestServicesThatFlowsAreToldBy(t *testing.T) {
+	validate := func(id string) []monitors.Problem {
+		problems, _ := monitors.Validate([]monitors.Definition{{Name: "m", Local: res("vpc", "vpc-1"), Remote: res("service", id)}}, ipranges.Shipped(), nil)
+		return problems
+	}
+	for _, id := range []string{"S3", "dynamodb", "RDS", "elb", "EFS", "SQS", "ecr_api"} {
+		assert.Empty(t, validate(id), id)
+	}
+	wrong := validate("SQSS")
+	require.Len(t, wrong, 1)
+	for _, known := range []string{"CLOUDFRONT", "ELASTICACHE", "ECR_DKR"} {
+		assert.Contains(t, wrong[0].Msg, known)
+	}
+}
+
+func TestOfManyProblemsTheFirstHundredAreSaid(t *testing.T) {
+	problems, more := monitors.Validate(make([]monitors.Definition, 1000), nil, nil)
+	assert.Len(t, problems, 100)
+	assert.Equal(t, 1900, more, "each lacks its name and its local resources")
 }
 
 // The index says what a loop over all monitors would say.

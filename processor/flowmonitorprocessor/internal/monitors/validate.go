@@ -40,9 +40,13 @@ var (
 	idForm      = regexp.MustCompile(`^(subnet|vpc)-[0-9A-Za-z_-]+$`)
 )
 
-// Validate gives all that is wrong with a list of definitions. taken are names that
-// monitors from elsewhere already have.
-func Validate(definitions []Definition, ranges *ipranges.Table, taken []string) []Problem {
+// maxProblems bounds the texts that one list can make: whoever has that many problems
+// mends the first of them and looks again.
+const maxProblems = 100
+
+// Validate gives what is wrong with a list of definitions: the first hundred problems, and
+// how many more there are. taken are names that monitors from elsewhere already have.
+func Validate(definitions []Definition, ranges *ipranges.Table, taken []string) (problems []Problem, more int) {
 	v := &validator{ranges: ranges}
 	first := map[string]int{}
 	for _, name := range taken {
@@ -69,15 +73,20 @@ func Validate(definitions []Definition, ranges *ipranges.Table, taken []string) 
 			v.resource(fmt.Sprintf("%s.remote[%d]", at, k), r, "remote", remoteTypes)
 		}
 	}
-	return v.problems
+	return v.problems, v.more
 }
 
 type validator struct {
 	ranges   *ipranges.Table
 	problems []Problem
+	more     int
 }
 
 func (v *validator) fail(path, format string, args ...any) {
+	if len(v.problems) == maxProblems {
+		v.more++
+		return
+	}
 	v.problems = append(v.problems, Problem{path, fmt.Sprintf(format, args...)})
 }
 
@@ -139,16 +148,34 @@ func (v *validator) identifier(r Resource) string {
 		}
 	case typeService:
 		if v.ranges != nil && !v.knownService(strings.ToUpper(r.ID)) {
-			return "is not a service in the AWS ranges: one of " + strings.Join(v.ranges.Services(), ", ")
+			return "is not a service that is told by the AWS ranges (" + strings.Join(v.ranges.Services(), ", ") +
+				"), by a network interface (" + strings.Join(interfaceServices, ", ") +
+				") or by a well-known endpoint (" + strings.Join(endpointServices, ", ") + ")"
 		}
 	}
 	return ""
 }
 
-// knownService allows beside the ranges' names those that are recognised by a network
-// interface: RDS, ELB, …
+// interfaceServices are told by a network interface's type or description.
+var interfaceServices = func() []string {
+	names := topology.InterfaceServices()
+	slices.Sort(names)
+	return slices.Compact(names)
+}()
+
+// endpointServices are the services that networks most often have an interface endpoint
+// of and that the ranges do not have, named as the flows are: after the end of the
+// endpoint's service name. There are hundreds, and more each month; without a list a
+// misspelt name would be a monitor that never matches and nobody told.
+var endpointServices = []string{
+	"ATHENA", "AUTOSCALING", "CLOUDFORMATION", "CLOUDTRAIL", "EC2MESSAGES", "ECR_API", "ECR_DKR", "ECS", "ECS_AGENT", "ECS_TELEMETRY",
+	"ELASTICLOADBALANCING", "EVENTS", "GLUE", "KINESIS_FIREHOSE", "KINESIS_STREAMS", "KMS", "LOGS", "MONITORING", "SECRETSMANAGER",
+	"SNS", "SQS", "SSM", "SSMMESSAGES", "STATES", "STS", "XRAY",
+}
+
+// knownService tells whether a flow's remote end can be a service of that name.
 func (v *validator) knownService(name string) bool {
-	return v.ranges.HasService(name) || slices.Contains(topology.InterfaceServices(), name)
+	return v.ranges.HasService(name) || slices.Contains(interfaceServices, name) || slices.Contains(endpointServices, name)
 }
 
 type arn struct{ service, region, account, kind, id string }

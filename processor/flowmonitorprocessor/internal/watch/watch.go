@@ -5,7 +5,7 @@
 //
 // Files are replaced in several ways: written in place, renamed over, or, as a mounted
 // Kubernetes ConfigMap does it, by turning a symbolic link to another folder. So the folders
-// are watched, not the file: the one that the path names and those that it leads to. A slow
+// are watched, not the file: those with the file, and with any link on the way to it. A slow
 // poll covers file systems that send no notifications.
 package watch // import "github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/watch"
 
@@ -15,7 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -45,6 +45,8 @@ type File struct {
 	apply   Apply
 	confirm func()
 
+	folders map[string]os.FileInfo // watched, as they were then
+
 	digest [sha256.Size]byte
 	info   os.FileInfo // of the file as last read
 	failed bool        // the last read failed, and apply was told
@@ -55,7 +57,7 @@ type File struct {
 // differs from the content before, and when the file can no longer be read, once; it
 // calls confirm when a look found the good content unchanged.
 func New(path string, poll time.Duration, apply Apply, confirm func()) *File {
-	return &File{path: path, poll: poll, apply: apply, confirm: confirm}
+	return &File{path: path, poll: poll, apply: apply, confirm: confirm, folders: map[string]os.FileInfo{}}
 }
 
 // Read gives the content now and remembers it as good, so that Run does not hand it
@@ -70,7 +72,8 @@ func (f *File) Read() ([]byte, error) {
 }
 
 func read(path string) ([]byte, os.FileInfo, error) {
-	file, err := os.Open(path)
+	// Not to wait for who writes to a named pipe: that it is none is known only when it is open.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -144,37 +147,6 @@ func (f *File) loop(ctx context.Context, watcher *fsnotify.Watcher, events <-cha
 			f.follow(watcher)
 			f.check()
 		}
-	}
-}
-
-// follow watches the folder of the path, and of every link on the way to the file.
-func (f *File) follow(watcher *fsnotify.Watcher) {
-	if watcher == nil {
-		return
-	}
-	wanted := map[string]bool{}
-	path := f.path
-	for range 8 { // links to links; more is a loop
-		wanted[filepath.Dir(path)] = true
-		target, err := os.Readlink(path)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
-		}
-		path = target
-	}
-	if target, err := filepath.EvalSymlinks(f.path); err == nil {
-		wanted[filepath.Dir(target)] = true
-	}
-	for _, dir := range watcher.WatchList() {
-		if !wanted[dir] {
-			_ = watcher.Remove(dir) // it may be gone with the folder
-		}
-	}
-	for dir := range wanted {
-		_ = watcher.Add(dir) // a folder that is not there yet is polled for
 	}
 }
 

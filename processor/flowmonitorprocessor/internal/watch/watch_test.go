@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,20 +103,81 @@ func TestAFileThatGoesIsSaidOnceAndItsReturnIsSeen(t *testing.T) {
 	require.Eventually(t, func() bool { return s.last() == "one" }, patience, time.Millisecond)
 }
 
-func TestThePollSeesWhatNoNotificationTells(t *testing.T) {
-	// A file beneath a folder that is a link in the middle of the path, which no watched
-	// folder tells of when it is turned.
-	root := t.TempDir()
-	for _, v := range []string{"a", "b"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(root, v, "sub"), 0o700))
-		put(t, filepath.Join(root, v, "sub", "f"), v)
+func TestLinksAreFollowedWherever(t *testing.T) {
+	for name, c := range map[string]struct {
+		link, path string
+		targets    [2]string
+	}{
+		"the file itself":             {"f", "f", [2]string{"a/sub/f", "b/sub/f"}},
+		"the folder":                  {"current", "current/f", [2]string{"a/sub", "b/sub"}},
+		"a folder above":              {"current", "current/sub/f", [2]string{"a", "b"}},
+		"a link that a link leads to": {"deep/current", "entry/sub/f", [2]string{"../a", "../b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, v := range []string{"a", "b"} {
+				require.NoError(t, os.MkdirAll(filepath.Join(root, v, "sub"), 0o700))
+				put(t, filepath.Join(root, v, "sub", "f"), v)
+			}
+			require.NoError(t, os.Mkdir(filepath.Join(root, "deep"), 0o700))
+			require.NoError(t, os.Symlink("deep/current", filepath.Join(root, "entry")))
+			link := filepath.Join(root, c.link)
+			require.NoError(t, os.Symlink(c.targets[0], link))
+			s := run(t, filepath.Join(root, c.path), time.Hour)
+			for _, target := range []int{1, 0} { // and back: the new way is watched as well
+				require.NoError(t, os.Symlink(c.targets[target], link+".new"))
+				require.NoError(t, os.Rename(link+".new", link))
+				want := []string{"a", "b"}[target]
+				require.Eventually(t, func() bool { return s.last() == want }, patience, time.Millisecond)
+			}
+			put(t, filepath.Join(root, "a", "sub", "f"), "c")
+			require.Eventually(t, func() bool { return s.last() == "c" }, patience, time.Millisecond)
+		})
 	}
-	link := filepath.Join(root, "current")
-	require.NoError(t, os.Symlink("a", link))
-	s := run(t, filepath.Join(link, "sub", "f"), 50*time.Millisecond)
-	require.NoError(t, os.Symlink("b", link+".new"))
-	require.NoError(t, os.Rename(link+".new", link))
-	require.Eventually(t, func() bool { return s.last() == "b" }, patience, time.Millisecond)
+}
+
+func TestAFolderThatIsReplacedIsWatchedAgain(t *testing.T) {
+	root := t.TempDir()
+	for _, v := range []string{"current", "next"} {
+		require.NoError(t, os.Mkdir(filepath.Join(root, v), 0o700))
+		put(t, filepath.Join(root, v, "f"), v)
+	}
+	path := filepath.Join(root, "current", "f")
+	s := run(t, path, time.Hour)
+	put(t, path, "changed") // the folder is watched
+	require.Eventually(t, func() bool { return s.last() == "changed" }, patience, time.Millisecond)
+	require.NoError(t, os.Rename(filepath.Join(root, "current"), filepath.Join(root, "old")))
+	require.NoError(t, os.Rename(filepath.Join(root, "next"), filepath.Join(root, "current")))
+	require.Eventually(t, func() bool { return s.last() == "next" }, patience, time.Millisecond)
+	put(t, path, "after")
+	require.Eventually(t, func() bool { return s.last() == "after" }, patience, time.Millisecond)
+}
+
+func TestAFolderThatGoesAndComesBackIsSeen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "above", "dir")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	path := filepath.Join(dir, "f")
+	put(t, path, "one")
+	s := run(t, path, time.Hour)
+	put(t, path, "two")
+	require.Eventually(t, func() bool { return s.last() == "two" }, patience, time.Millisecond)
+	require.NoError(t, os.RemoveAll(filepath.Dir(dir)))
+	require.Eventually(t, func() bool { _, errs, _ := s.count(); return errs == 1 }, patience, time.Millisecond)
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	put(t, path, "three")
+	require.Eventually(t, func() bool { return s.last() == "three" }, patience, time.Millisecond)
+}
+
+// As on file systems without notifications.
+func TestThePollSeesWhatNoNotificationTells(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	put(t, path, "one")
+	at := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(path, at, at))
+	s := run(t, path, 50*time.Millisecond)
+	put(t, path, "two")
+	require.NoError(t, os.Chtimes(path, at, at)) // looks unchanged, and is of the same size
+	require.Eventually(t, func() bool { return s.last() == "two" }, patience, time.Millisecond)
 }
 
 func TestOnlyGoodContentIsConfirmed(t *testing.T) {
@@ -154,7 +216,14 @@ func TestABusyFolderDoesNotKeepAChangeFromBeingSeen(t *testing.T) {
 }
 
 func TestWhatCannotBeRead(t *testing.T) {
-	for name, path := range map[string]string{"a folder": t.TempDir(), "nothing": filepath.Join(t.TempDir(), "f"), "a device": os.DevNull} {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	loop := filepath.Join(t.TempDir(), "loop")
+	require.NoError(t, os.Symlink("loop", loop))
+	for name, path := range map[string]string{
+		"a folder": t.TempDir(), "nothing": filepath.Join(t.TempDir(), "f"), "a device": os.DevNull,
+		"a named pipe that nobody writes to": fifo, "a link to itself": loop,
+	} {
 		_, err := watch.New(path, time.Hour, nil, nil).Read()
 		assert.Error(t, err, name)
 	}
