@@ -320,9 +320,6 @@ func TestHowConnectionsEnd(t *testing.T) {
 			say(t, client, server, 10)
 			tt.end(client, server)
 			sum := totals{}
-			if tt.client != ClosedOrderly {
-				time.AfterFunc(100*time.Millisecond, func() { client.Close(); server.Close() })
-			}
 			sum.settle(t, p)
 			assert.EqualValues(t, 1, sum.of(RoleClient).Closed[tt.client], "client %v", sum.of(RoleClient).Closed)
 			assert.EqualValues(t, 1, sum.of(RoleServer).Closed[tt.server], "server %v", sum.of(RoleServer).Closed)
