@@ -6,13 +6,15 @@ package evidence
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Host is one end of flows. A host that is known only by its address in one place and
 // by its id in another is one: see [Host.Resolved].
 type Host struct {
-	Name  string // "instance/<host.id>" or "address/<address>", as a component is named
-	owner *Host  // of an address: the host that was seen to send from it
+	Name string // "instance/<host.id>" or "address/<address>", as a component is named
+	// of an address: the host that was seen to send from it. A decision reads it while points come in.
+	owner atomic.Pointer[Host]
 	key   hostKey
 	refs  int
 }
@@ -24,8 +26,8 @@ type hostKey struct {
 
 // Resolved is the host behind an address when its own collector reported it, else h.
 func (h *Host) Resolved() *Host {
-	if h.owner != nil {
-		return h.owner
+	if owner := h.owner.Load(); owner != nil {
+		return owner
 	}
 	return h
 }
@@ -219,7 +221,7 @@ func (t *Table) insert(h uint64, id *Identity, ok bool) *flow {
 		kid.service = f.id.Service
 		if f.id.LocalHost != "" && f.id.LocalAddress != "" {
 			f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
-			f.address.owner = kid.local
+			f.address.owner.Store(kid.local)
 		}
 	} else {
 		f.id.Path = make([]string, len(id.Path))

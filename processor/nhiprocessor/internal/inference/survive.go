@@ -71,8 +71,11 @@ func (s *search) survives(c *candidate, required int) bool {
 				return false
 			}
 		}
+		if len(rows) == 0 {
+			return false // fewer hosts than a shared fault needs have a part in all of it
+		}
 		if removed >= required-1 {
-			return true
+			return s.survivesBothEnds(c)
 		}
 		// In large fleets several at a time: an eighth of what is out already.
 		for range min(max(1, removed/8), required-1-removed) {
@@ -90,6 +93,35 @@ func (s *search) survives(c *candidate, required int) bool {
 		}
 		rows = slices.DeleteFunc(rows, func(i int32) bool { return out[s.p.Rows[i].Local] || out[s.p.Rows[i].Remote] })
 	}
+}
+
+// survivesBothEnds takes out the worst hosts of both sides at once, one fewer at each than a
+// shared fault needs: bad ends at both sides explain more rows together than either alone.
+func (s *search) survivesBothEnds(c *candidate) bool {
+	background, rate := s.background(c), c.k/c.n
+	var worst [2][]unit
+	for side, first := range []bool{true, false} {
+		us := slices.Clone(s.units(c.rows, s.side(first)))
+		slices.SortFunc(us, func(a, b unit) int {
+			return cmp.Or(cmp.Compare(excess(b.k, b.n, background), excess(a.k, a.n, background)), cmp.Compare(a.host, b.host))
+		})
+		worst[side] = us[:min(SharedHosts-1, len(us))]
+	}
+	var n, k float64
+	for _, i := range c.rows {
+		if s.blame[i] >= 0 {
+			continue
+		}
+		a, b := s.p.sides(&s.p.Rows[i])
+		is := func(side int, h int32) bool {
+			return slices.ContainsFunc(worst[side], func(u unit) bool { return u.host == h })
+		}
+		if !is(0, a) && !is(1, b) {
+			n += s.p.Rows[i].Segments
+			k += s.p.Rows[i].Lost
+		}
+	}
+	return !s.clean(k, n, rate, background, cleanLevel)
 }
 
 // ownLevel is how unlikely losses of a host apart from the candidate have to be, on each of

@@ -35,11 +35,13 @@ func assemble(w *evidence.Window) *assembly {
 	services, components := names[string]{}, names[string]{}
 	classes := names[*evidence.Class]{}
 	keys := make([]*evidence.Key, 0, len(w.Rows))
+	// Who is behind an address is asked once: points that come in meanwhile may tell anew.
+	var ends [][2]*evidence.Host
 	for k, c := range w.Rows {
 		for _, m := range k.Monitors.Names {
 			o := a.of(m)
 			o.rejected += c.N[evidence.FailedRefused] + c.N[evidence.ClosedReset]
-			for _, f := range ends {
+			for _, f := range endings {
 				o.ended += c.N[f]
 			}
 			if k.Attributable {
@@ -51,8 +53,10 @@ func assemble(w *evidence.Window) *assembly {
 		}
 		keys = append(keys, k)
 		a.counts = append(a.counts, c)
-		hosts.add(k.Local.Resolved(), k.Local.Resolved().Name)
-		hosts.add(k.Remote.Resolved(), k.Remote.Resolved().Name)
+		local, remote := k.Local.Resolved(), k.Remote.Resolved()
+		ends = append(ends, [2]*evidence.Host{local, remote})
+		hosts.add(local, local.Name)
+		hosts.add(remote, remote.Name)
 		if k.Service != "" {
 			services.add(k.Service, flowattr.ComponentService+"/"+k.Service)
 		}
@@ -77,7 +81,7 @@ func assemble(w *evidence.Window) *assembly {
 		n, lost := a.counts[i].Trials()
 		r := inference.Row{
 			Segments: float64(n), Lost: float64(lost), Forward: k.Path.Forward, Service: -1,
-			Local: hosts.index[k.Local.Resolved()], Remote: hosts.index[k.Remote.Resolved()],
+			Local: hosts.index[ends[i][0]], Remote: hosts.index[ends[i][1]],
 			Class: classes.index[k.Path.Class],
 		}
 		if k.Service != "" {
@@ -89,8 +93,8 @@ func assemble(w *evidence.Window) *assembly {
 	return a
 }
 
-// ends are the ways in which a connection comes to its end.
-var ends = [...]evidence.Field{
+// endings are the ways in which a connection comes to its end.
+var endings = [...]evidence.Field{
 	evidence.FailedRefused, evidence.FailedTimedOut, evidence.FailedOther,
 	evidence.ClosedOrderly, evidence.ClosedReset, evidence.ClosedOther,
 }
