@@ -11,6 +11,7 @@
 #include "table.h"
 #include "conn.h"
 #include "adopt.h"
+#include "ends.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -76,64 +77,6 @@ static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 	c->round = 0;
 	bpf_spin_unlock(&c->lock);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | wanted);
-}
-
-/* from_icmp: what icmp_err_convert() and icmpv6_err_convert() make of the messages, but for port unreachable. */
-static __always_inline bool from_icmp(int err)
-{
-	switch (err) {
-	case EACCES:
-	case ENONET:
-	case EPROTO:
-	case ENOPROTOOPT:
-	case EOPNOTSUPP:
-	case ENETDOWN:
-	case ENETUNREACH:
-	case EHOSTDOWN:
-	case EHOSTUNREACH:
-		return true;
-	}
-	return false;
-}
-
-static __always_inline int failure_of(int err)
-{
-	switch (err) {
-	case 0:
-	case ECONNABORTED:
-		return FAILED_ABORTED;
-	case ECONNREFUSED:
-	case ECONNRESET:
-		return FAILED_REFUSED;
-	case ETIMEDOUT:
-		return FAILED_TIMED_OUT;
-	}
-	return from_icmp(err) ? FAILED_UNREACHABLE : FAILED_OTHER;
-}
-
-/*
- * closure_of: an error tells; without one the end was orderly if our FIN was acknowledged
- * (with LAST_ACK or TIME_WAIT both), else this end gave up the connection with an RST.
- * unwanted: data came after this end had closed for good; the kernel answers it with an
- * RST and notes the same error as for one that it receives.
- */
-static __always_inline int closure_of(int err, bool acked, bool unwanted)
-{
-	switch (err) {
-	case 0:
-		return acked ? CLOSED_ORDERLY : CLOSED_ABORTED;
-	case ECONNRESET:
-	case EPIPE: /* an RST in CLOSE_WAIT */
-		return unwanted ? CLOSED_ABORTED : CLOSED_RESET;
-	case ECONNABORTED:
-		return CLOSED_ABORTED;
-	case ETIMEDOUT:
-		return CLOSED_TIMED_OUT;
-	}
-	if (acked) /* an ICMP error of before, that an application with IP_RECVERR did not fetch */
-		return CLOSED_ORDERLY;
-	/* A time-out reports the ICMP error that the connection had seen. */
-	return err == ECONNREFUSED || from_icmp(err) ? CLOSED_TIMED_OUT : CLOSED_OTHER;
 }
 
 static __always_inline void fold_drops(struct conn *c, struct sock *sk, struct delta *d)

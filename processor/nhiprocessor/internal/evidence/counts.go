@@ -83,12 +83,13 @@ func (c *Counts) AllTimeouts() uint64 { return saturated(c.N[Timeouts], c.N[Time
 // retransmitted. lost never exceeds segments: retransmissions of FIN are among the
 // retransmissions but not among the data segments.
 //
-// SYNs are trials only while not one connection was opened. Then they are all that a
+// SYNs are trials only while not one connection was opened and no new data got through
+// on those open before. Then they are all that a
 // black hole lets a host send; but once connections open, a lost SYN more often means a
 // listener whose queue is full, and the data segments tell about the network.
 func (c *Counts) Trials() (segments, lost uint64) {
 	segments, lost = c.N[Segments], c.N[Retransmitted]
-	if c.N[Opened] == 0 {
+	if c.N[Opened] == 0 && c.N[Segments] <= c.N[Retransmitted] {
 		lost = saturated(lost, c.N[RetransmittedConnect])
 		segments = saturated(segments, saturated(c.N[Attempted], c.N[RetransmittedConnect]))
 	}
