@@ -1,0 +1,97 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package conntrack
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
+)
+
+func TestMain(m *testing.M) {
+	netlab.Main()
+	goleak.VerifyTestMain(m)
+}
+
+// needLab skips without root, and fails where a lab must be possible: in CI.
+func needLab(t testing.TB) {
+	t.Helper()
+	err := netlab.Supported()
+	if err == nil {
+		return
+	}
+	if os.Geteuid() == 0 && os.Getenv("CI") == "true" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}
+
+// patience bounds what a test waits for; nothing takes that long.
+const patience = 60 * time.Second
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// lab makes a network and removes it after the test.
+func startLab(t testing.TB, lab *netlab.Lab) {
+	t.Helper()
+	require.NoError(t, lab.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, lab.Close()) })
+}
+
+// emptyHost is a host without anything around it.
+func emptyHost(t testing.TB) *netlab.Node {
+	t.Helper()
+	needLab(t)
+	lab := netlab.New()
+	h := lab.Host("host", "10.9.0.1", "fd00:9::1")
+	startLab(t, lab)
+	return h
+}
+
+// track follows the machine, with the node in the place of the collector's namespace.
+func track(t testing.TB, own *netlab.Node, s Settings) *Tracker {
+	t.Helper()
+	s.Namespace = own.NetnsPath()
+	tracker := New(s)
+	require.NoError(t, tracker.Start())
+	t.Cleanup(tracker.Close)
+	return tracker
+}
+
+func inode(t testing.TB, n *netlab.Node) uint32 {
+	t.Helper()
+	i, err := inodeOf(n.NetnsPath())
+	require.NoError(t, err)
+	return i
+}
+
+func mustSync(t testing.TB, tracker *Tracker) {
+	t.Helper()
+	require.NoError(t, tracker.Sync(testContext(t)))
+}
+
+// threadCPU is the time that the calling thread took. The caller has locked it.
+func processCPU(t testing.TB) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+var _ = runtime.LockOSThread
