@@ -45,13 +45,10 @@ func (r *reader) drain(n *namespace) {
 // lost notes that events are missing, and has them made good by a dump. What began and
 // ended in between stays unknown.
 func (r *reader) lost(n *namespace) {
-	drops := n.socket.drops()
-	missing := drops - n.drops
-	n.drops = drops
 	n.overrun, n.wanted = true, true
 	r.tracker.count(func(s *Stats) {
 		s.Overruns++
-		s.EventsLost += uint64(missing)
+		s.EventsLost += n.missing()
 	})
 }
 
@@ -162,6 +159,7 @@ func (w *wait) over() bool {
 
 // dump asks for everything that the namespace knows.
 func (r *reader) dump(n *namespace, now time.Duration) {
+	r.tracker.stats.EventsLost += n.missing() // as long as anything was left, the kernel dropped the rest
 	r.number++
 	n.origin.round++
 	n.origin.began = now

@@ -64,6 +64,14 @@ func (n *namespace) synced(barrier uint32) bool {
 	return whole && since(n.passed, barrier)
 }
 
+// missing is how many messages the kernel dropped since the last call.
+func (n *namespace) missing() uint64 {
+	drops := n.socket.drops()
+	missing := drops - n.drops
+	n.drops = drops
+	return uint64(missing)
+}
+
 func (n *namespace) pass(number uint32) {
 	if since(number, n.passed) {
 		n.passed = number

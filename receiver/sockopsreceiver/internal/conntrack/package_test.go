@@ -7,19 +7,25 @@ package conntrack
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
 )
 
 func TestMain(m *testing.M) {
+	if spec, ok := os.LookupEnv(floodEnv); ok {
+		if err := flood(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	netlab.Main()
 	goleak.VerifyTestMain(m)
 }
@@ -85,13 +91,3 @@ func mustSync(t testing.TB, tracker *Tracker) {
 	t.Helper()
 	require.NoError(t, tracker.Sync(testContext(t)))
 }
-
-// threadCPU is the time that the calling thread took. The caller has locked it.
-func processCPU(t testing.TB) time.Duration {
-	t.Helper()
-	var u unix.Rusage
-	require.NoError(t, unix.Getrusage(unix.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-var _ = runtime.LockOSThread

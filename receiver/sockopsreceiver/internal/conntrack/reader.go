@@ -16,9 +16,9 @@ import (
 const (
 	// tick bounds how late an ended connection is forgotten and a due dump begins.
 	tick = time.Second
-	// pause is how long events gather before they are read. A wake-up for each event would
-	// cost several times what reading it does; and 10 ms of 100,000 events a second are
-	// 1,000, a twelfth of the receive buffer. Who synchronizes does not wait for it.
+	// pause is how long events gather before they are read, so that not each one wakes
+	// somebody (21 % of a core at 100,000 events a second, against 30). 10 ms of those are
+	// 1,000 events, which have room in any namespace's buffer. Who synchronizes does not wait.
 	pause = 10 * time.Millisecond
 	// turn is how many batches one namespace may have before the next one is looked at.
 	turn = 64

@@ -34,6 +34,9 @@ const (
 	missedOften = 2
 	// What could not be entered, for want of a capability as a rule, is not worth more.
 	failedRetry = time.Minute
+	// Most namespaces have little or nothing to tell, and there may be hundreds: at the
+	// defaults all of them together can take 1 GiB of the kernel's memory at worst.
+	othersShare = 8
 )
 
 // refreshUntil looks for namespaces at once, and then every so often.
@@ -130,7 +133,11 @@ func (t *Tracker) forgetMissing(found map[uint32]string) {
 
 // follow begins to follow a namespace.
 func (t *Tracker) follow(inode uint32, path string) error {
-	n, err := open(path, inode, t.settings.ReceiveBuffer)
+	buffer := t.settings.ReceiveBuffer
+	if path != t.settings.Namespace {
+		buffer /= othersShare
+	}
+	n, err := open(path, inode, buffer)
 	if err != nil {
 		return fmt.Errorf("follow connection tracking of network namespace %d: %w", inode, err)
 	}

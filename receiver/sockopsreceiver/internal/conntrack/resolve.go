@@ -24,7 +24,7 @@ const maxHops = 4
 
 // path is how far a look-up has come.
 type path struct {
-	netns, own uint32
+	netns, own uint32 // 0: any is as good
 	hops       int
 	visited    [maxHops]uint32 // namespaces: each translates a connection once
 	direction  direction
@@ -33,7 +33,7 @@ type path struct {
 // ranks: the socket's own namespace, where its packets are translated first, or last; the
 // collector's, which is the host's as a rule; any other.
 const (
-	rankOwn = iota
+	rankSocket = iota
 	rankHost
 	rankOther
 	ranks
@@ -42,7 +42,7 @@ const (
 func (p *path) rank(netns uint32) int {
 	switch netns {
 	case p.netns:
-		return rankOwn
+		return rankSocket
 	case p.own:
 		return rankHost
 	}

@@ -20,8 +20,7 @@ type Settings struct {
 	// the default.
 	MaxEntries int
 	// MaxNamespaces is how many network namespaces are followed, the one above included.
-	// Each takes a descriptor, and kernel memory up to ReceiveBuffer while the collector gets
-	// no CPU. Default: 256.
+	// Each takes a descriptor, and kernel memory while the collector gets no CPU. Default: 256.
 	MaxNamespaces int
 	// Retention is how long a connection is kept after its end: until the last counts of its
 	// socket are resolved. At least two rounds of the receiver. Default: 2 min.
@@ -33,10 +32,11 @@ type Settings struct {
 	// of which only dumps tell: from 5.19 on the kernel sends no event of the end of one that
 	// began when nobody listened. Default: 5 min.
 	ReconcileInterval time.Duration
-	// ReceiveBuffer is how many bytes of events wait in the kernel for each namespace; it
-	// counts about 1 kB an event, and doubles the figure. SO_RCVBUFFORCE sets it past
-	// net.core.rmem_max, which is not changed. Default: 8 MiB: 16,000 events, or 0.16 s
-	// without CPU at 100,000 events a second.
+	// ReceiveBuffer is how many bytes of events may wait in the kernel, of the collector's
+	// own namespace; of each other one an eighth. Default: 16 MiB, which the kernel doubles: 25,000
+	// events, or 0.25 s without CPU at 100,000 events a second. It is memory only while events
+	// wait. SO_RCVBUFFORCE sets it past net.core.rmem_max, which is not changed; it needs
+	// CAP_NET_ADMIN in the machine's first user namespace.
 	ReceiveBuffer int
 }
 
@@ -47,7 +47,7 @@ const (
 	defaultRetention         = 2 * time.Minute
 	defaultRefreshInterval   = 3 * time.Second
 	defaultReconcileInterval = 5 * time.Minute
-	defaultReceiveBuffer     = 8 << 20
+	defaultReceiveBuffer     = 16 << 20
 )
 
 func (s Settings) withDefaults() Settings {

@@ -128,14 +128,28 @@ func (t *Tracker) Resolve(netns uint32, local, peer netip.AddrPort) (Translation
 	key := tupleOf(local, peer)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	beyond, result := t.table.resolve(key, netns, t.own)
-	switch result {
-	case Translated:
-		return Translation{Local: beyond.source(), Peer: beyond.destination()}, Translated
-	case Ambiguous:
+	translation, result := t.translation(local, peer, key, netns, t.own)
+	if result == Ambiguous {
 		t.stats.Ambiguous++
 	}
-	return Translation{Local: local, Peer: peer}, result
+	return translation, result
+}
+
+// ResolveAnywhere is Resolve for a socket of which the namespace is not known: the result
+// is Ambiguous if it depends on that.
+func (t *Tracker) ResolveAnywhere(local, peer netip.AddrPort) (Translation, Result) {
+	key := tupleOf(local, peer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.translation(local, peer, key, 0, 0)
+}
+
+func (t *Tracker) translation(local, peer netip.AddrPort, key tuple, netns, own uint32) (Translation, Result) {
+	beyond, result := t.table.resolve(key, netns, own)
+	if result != Translated {
+		return Translation{Local: local, Peer: peer}, result
+	}
+	return Translation{Local: beyond.source(), Peer: beyond.destination()}, Translated
 }
 
 // apply runs do with the table and the time.
