@@ -181,3 +181,34 @@ func (c *creator) flush() {
 	})
 	require.NoError(c.t, err)
 }
+
+func marshal(t testing.TB, m netlink.Message) []byte {
+	t.Helper()
+	m.Header.Length = uint32(unix.SizeofNlMsghdr + len(m.Data))
+	b, err := m.MarshalBinary()
+	require.NoError(t, err)
+	return b
+}
+
+// sendAll gives requests to the kernel, in few system calls and without acknowledgements.
+func sendAll(t testing.TB, n *netlab.Node, requests []byte) {
+	t.Helper()
+	require.NoError(t, n.Do(func() error {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for len(requests) > 0 {
+			chunk := 0
+			for chunk < 32<<10 && chunk < len(requests) { // a datagram has a bound
+				chunk += int(binary.NativeEndian.Uint32(requests[chunk:]))
+			}
+			if err := unix.Sendto(fd, requests[:chunk], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+				return err
+			}
+			requests = requests[chunk:]
+		}
+		return nil
+	}))
+}

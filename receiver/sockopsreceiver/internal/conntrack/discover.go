@@ -22,28 +22,28 @@ import (
 
 // findNamespaces gives the network namespaces of the machine by inode, each with a file
 // that opens it: those of processes, and those that are mounted somewhere, as "ip netns"
-// and container runtimes do. Errors are those of what could not be looked at; processes
-// of others are not without CAP_SYS_PTRACE.
-func findNamespaces(proc string) (map[uint32]string, error) {
-	found := map[uint32]string{}
-	err := errors.Join(
+// and container runtimes do. Processes that may not be looked at are counted: without
+// CAP_SYS_PTRACE those are the ones of others.
+func findNamespaces(proc string) (found map[uint32]string, hidden int, err error) {
+	found = map[uint32]string{}
+	hidden, processes := processNamespaces(found, proc)
+	err = errors.Join(
+		processes,
 		mountedNamespaces(found, filepath.Join(proc, "self"), ""),
 		// What the host mounted since this collector's own mount namespace was made.
 		mountedNamespaces(found, filepath.Join(proc, "1"), filepath.Join(proc, "1", "root")),
-		processNamespaces(found, proc),
 	)
-	return found, err
+	return found, hidden, err
 }
 
 // processNamespaces adds those of processes. Threads of a process that are each in a
 // namespace of their own are not looked at.
-func processNamespaces(found map[uint32]string, proc string) error {
+func processNamespaces(found map[uint32]string, proc string) (hidden int, err error) {
 	dir, err := os.Open(proc)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer dir.Close()
-	refused := 0
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, name := range names {
@@ -58,20 +58,16 @@ func processNamespaces(found map[uint32]string, proc string) error {
 					found[inode] = path
 				}
 			case errors.Is(err, fs.ErrPermission):
-				refused++
+				hidden++
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			break
+			return hidden, nil
 		}
 		if err != nil {
-			return err
+			return hidden, err
 		}
 	}
-	if refused > 0 {
-		return fmt.Errorf("look for the network namespaces of %d processes: %w (needs CAP_SYS_PTRACE)", refused, fs.ErrPermission)
-	}
-	return nil
 }
 
 func inodeOf(path string) (uint32, error) {
@@ -144,6 +140,12 @@ func enter(path string, inode uint32, do func() error) error {
 			return
 		}
 		defer unix.Close(home)
+		if here, err := inodeOf("/proc/thread-self/ns/net"); err == nil && here == inode {
+			err := do() // to enter even one's own takes CAP_SYS_ADMIN
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
 		if err := setns(path, inode); err != nil {
 			runtime.UnlockOSThread()
 			done <- err

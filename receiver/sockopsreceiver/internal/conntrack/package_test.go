@@ -19,12 +19,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if spec, ok := os.LookupEnv(floodEnv); ok {
-		if err := flood(spec); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	// This program plays other parts too, in processes of its own.
+	for variable, part := range map[string]func(string) error{floodEnv: flood, followEnv: followAndTell} {
+		if value, ok := os.LookupEnv(variable); ok {
+			if err := part(value); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	netlab.Main()
 	goleak.VerifyTestMain(m)

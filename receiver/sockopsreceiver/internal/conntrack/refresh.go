@@ -63,7 +63,7 @@ func (t *Tracker) refresh() error {
 		return errNotRunning
 	}
 	own, failure := inodeOf(t.settings.Namespace)
-	found, err := findNamespaces("/proc")
+	found, hidden, err := findNamespaces("/proc")
 	failure = errors.Join(failure, err)
 	if own != 0 {
 		found[own] = t.settings.Namespace
@@ -99,6 +99,7 @@ func (t *Tracker) refresh() error {
 	}
 	t.count(func(s *Stats) {
 		s.Namespaces, s.NamespacesRefused, s.NamespacesFailed, s.NamespacesSilent = len(d.followed), refused, failed, silent
+		s.ProcessesHidden = hidden
 	})
 	return failure
 }

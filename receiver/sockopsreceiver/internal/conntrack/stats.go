@@ -14,6 +14,7 @@ type Stats struct {
 	Namespaces        int // followed
 	NamespacesRefused int // found, but past MaxNamespaces
 	NamespacesFailed  int // found, but could not be entered or listened to
+	ProcessesHidden   int // whose namespace could not be looked at (needs CAP_SYS_PTRACE)
 	NamespacesSilent  int // followed, but sending no events (net.netfilter.nf_conntrack_events was 0): dumped at each Sync
 
 	// Totals since the start.
