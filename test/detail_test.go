@@ -148,3 +148,31 @@ func TestCongestionMarksAreThoseThatThePeerEchoes(t *testing.T) {
 	assert.EqualValues(t, clientKernel.DeliveredCE, collector.Sum(ofHost(points, "client"), flowattr.MetricECNMarks))
 	assert.Zero(t, collector.Sum(ofHost(points, "server"), flowattr.MetricECNMarks), "its path is not marked")
 }
+
+func TestSYNACKsOfHandshakesThatNeverCompleteAreCountedByNamespace(t *testing.T) {
+	h := newTwoHosts(t)
+	require.NoError(t, h.server.Sysctl("net.ipv4.tcp_synack_retries", "2"))
+	require.NoError(t, h.client.Sysctl("net.ipv4.tcp_syn_retries", "2"))
+	_, err := h.client.Fault(netlab.Blackhole{}, netlab.In)
+	require.NoError(t, err)
+	process := collector.Start(t, h.receivers(everyDetail))
+	app, err := h.server.StartServer(t.Context(), netlab.ServerConfig{Listen: netip.MustParseAddrPort("0.0.0.0:0")})
+	require.NoError(t, err)
+	const n = 10
+	r := runAll(t, h.client, []netlab.ClientConfig{{
+		Targets: []netip.AddrPort{netip.AddrPortFrom(h.server.Addr4(), app.Port())}, Connections: n, Concurrency: n, Upload: netlab.Exactly(1),
+	}})
+	require.Equal(t, n, r.Failed)
+	process.Stop(t)
+	points := ofHost(collector.Points(process.Read(t)), "server")
+	kernel := nstat(t, h.server)
+	assert.GreaterOrEqual(t, kernel["TcpExtTCPSynRetrans"], 2*n)
+	assert.Equal(t, kernel["TcpExtTCPSynRetrans"], collector.Sum(points, flowattr.MetricSynAckRetransmissions))
+	assert.Equal(t, kernel["TcpRetransSegs"], collector.Sum(points, flowattr.MetricSynAckRetransmissions))
+	assert.Zero(t, collector.Sum(points, flowattr.MetricRetransmissions))
+	for _, p := range points {
+		if p.Metric == flowattr.MetricSynAckRetransmissions {
+			assert.Equal(t, 1, p.Attributes.Len(), "the network namespace alone: %v", p.Attributes.AsRaw())
+		}
+	}
+}
