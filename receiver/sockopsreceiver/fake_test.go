@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
 
@@ -40,6 +41,9 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
+
+	instance identity.Instance
+	nowhere  error // why there is no instance
 
 	mu       sync.Mutex
 	harvests []time.Time
@@ -117,7 +121,10 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 	require.NoError(t, cfg.Validate())
 	set := receivertest.NewNopSettings(metadata.Type)
 	set.BuildInfo.Version = "1.2.3"
-	r, err := newReceiver(set, cfg, next, func(*Config) (source, error) { return k, nil })
+	r, err := newReceiver(set, cfg, next, surroundings{
+		load:     func(*Config) (source, error) { return k, nil },
+		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
+	})
 	require.NoError(t, err)
 	return r
 }

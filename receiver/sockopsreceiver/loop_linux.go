@@ -33,6 +33,7 @@ type loop struct {
 	figures   figures
 
 	source   source
+	identity <-chan pcommon.Resource // nil once the resource is known
 	resource pcommon.Resource
 	clock    clock
 	whole    pcommon.Timestamp // end of the last round that was harvested whole

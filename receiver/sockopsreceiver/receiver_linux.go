@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
 
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
 )
@@ -23,10 +24,10 @@ import (
 // sockopsReceiver is the receiver between the collector's calls: Start loads the kernel
 // side and sets off the loop, which does all the rest until Shutdown.
 type sockopsReceiver struct {
-	config    *Config
-	settings  receiver.Settings
-	next      consumer.Metrics
-	load      func(*Config) (source, error)
+	config   *Config
+	settings receiver.Settings
+	next     consumer.Metrics
+	surroundings
 	random    *rand.Rand // jitter; tests seed it
 	obsreport *receiverhelper.ObsReport
 	telemetry *metadata.TelemetryBuilder
@@ -37,7 +38,13 @@ type sockopsReceiver struct {
 	shutdown sync.Once
 }
 
-func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, load func(*Config) (source, error)) (*sockopsReceiver, error) {
+// surroundings are what the receiver finds on a host; tests have their own.
+type surroundings struct {
+	load     func(*Config) (source, error)
+	instance func(context.Context) (identity.Instance, error)
+}
+
+func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
 	obsreport, err := receiverhelper.NewObsReport(receiverhelper.ObsReportSettings{
 		ReceiverID:             set.ID,
 		ReceiverCreateSettings: set,
@@ -50,13 +57,13 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, load
 		return nil, err
 	}
 	return &sockopsReceiver{
-		config:    cfg,
-		settings:  set,
-		next:      next,
-		load:      load,
-		random:    rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
-		obsreport: obsreport,
-		telemetry: telemetry,
+		config:       cfg,
+		settings:     set,
+		next:         next,
+		surroundings: on,
+		random:       rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		obsreport:    obsreport,
+		telemetry:    telemetry,
 	}, nil
 }
 
@@ -78,7 +85,6 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		obsreport: r.obsreport,
 		telemetry: r.telemetry,
 		source:    src,
-		resource:  newResource(r.settings.BuildInfo.Version, r.config.Resource),
 		clock:     clock,
 		whole:     clock.last,
 		table: streams.New(streams.Settings{
@@ -96,6 +102,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	var ctx, stopping context.Context
 	ctx, r.abort = context.WithCancel(context.Background())
 	stopping, r.stop = context.WithCancel(ctx)
+	r.loop.identity = r.identify(stopping)
 	go r.loop.run(ctx, stopping)
 	return nil
 }

@@ -26,6 +26,7 @@ func (l *loop) round(ctx context.Context, last bool) error {
 	now := l.clock.now()
 	l.reportHarvest(ctx, harvest)
 
+	l.settle()
 	md := pmetric.NewMetrics()
 	rm := md.ResourceMetrics().AppendEmpty()
 	l.resource.CopyTo(rm.Resource())
