@@ -29,8 +29,9 @@ import (
 
 // counted is what the kernel counted for one flow in one round.
 type counted struct {
-	key  bpf.FlowKey
-	flow bpf.Flow
+	key    bpf.FlowKey
+	flow   bpf.Flow
+	detail *bpf.Detail
 }
 
 // fakeKernel plays package bpf: harvest n gives rounds[n], and those after the last
@@ -41,6 +42,7 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
+	synAcks map[uint32]int64
 
 	instance identity.Instance
 	nowhere  error // why there is no instance
@@ -79,7 +81,14 @@ func (k *fakeKernel) Adopt(ctx context.Context) (bpf.AdoptStats, error) {
 	return bpf.AdoptStats{}, nil
 }
 
-func (k *fakeKernel) Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error {
+func (k *fakeKernel) SynAcks() (map[uint32]int64, error) {
+	defer k.alone()()
+	return k.synAcks, nil
+}
+
+func (k *fakeKernel) Jiffy() time.Duration { return 4 * time.Millisecond }
+
+func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	defer k.alone()()
 	n := len(k.harvests)
 	k.harvests = append(k.harvests, time.Now())
@@ -88,7 +97,7 @@ func (k *fakeKernel) Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error {
 		round = k.rounds[n]
 	}
 	for _, c := range round {
-		yield(&c.key, &c.flow)
+		yield(&c.key, &c.flow, c.detail)
 		c.key, c.flow = bpf.FlowKey{Role: 9}, bpf.Flow{Sent: 1 << 40} // valid during the call only
 	}
 	if k.harvest != nil {
