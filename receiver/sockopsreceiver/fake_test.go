@@ -42,6 +42,7 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
+	cgroups map[uint64][]string
 	synAcks map[uint32]int64
 
 	instance identity.Instance
@@ -107,6 +108,15 @@ func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 }
 
 func (k *fakeKernel) Stats() (bpf.Stats, error) { return k.stats, nil }
+
+// CgroupNames takes nothing out: each round's flows would bring the names again.
+func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
+	names, ok := k.cgroups[id]
+	if !ok {
+		return nil, errKernel
+	}
+	return names, nil
+}
 
 func (k *fakeKernel) Close() error {
 	if k.closed == 0 {

@@ -76,27 +76,33 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	if err != nil {
 		return fmt.Errorf("count TCP connections: %w", err)
 	}
+	containers := newContainers(src.CgroupNames)
 	r.loop = &loop{
-		config:    r.config,
-		version:   r.settings.BuildInfo.Version,
-		next:      r.next,
-		random:    r.random,
-		host:      host,
-		logger:    r.settings.Logger,
-		obsreport: r.obsreport,
-		telemetry: r.telemetry,
-		source:    src,
-		clock:     clock,
-		whole:     clock.last,
-		table: streams.New(streams.Settings{
-			MaxFlows:    r.config.MaxFlows,
-			IdleTimeout: r.config.IdleTimeout,
-			Cumulative:  r.config.Temporality == TemporalityCumulative,
-			Netns:       slices.Contains(r.config.Detail, DetailNetns),
-			Jiffy:       src.Jiffy,
-		}),
-		done: make(chan struct{}),
+		config:     r.config,
+		version:    r.settings.BuildInfo.Version,
+		next:       r.next,
+		random:     r.random,
+		host:       host,
+		logger:     r.settings.Logger,
+		obsreport:  r.obsreport,
+		telemetry:  r.telemetry,
+		source:     src,
+		clock:      clock,
+		containers: containers,
+		whole:      clock.last,
+		done:       make(chan struct{}),
 	}
+	settings := streams.Settings{
+		MaxFlows:    r.config.MaxFlows,
+		IdleTimeout: r.config.IdleTimeout,
+		Cumulative:  r.config.Temporality == TemporalityCumulative,
+		Netns:       slices.Contains(r.config.Detail, DetailNetns),
+		Jiffy:       src.Jiffy,
+	}
+	if r.config.Container {
+		settings.Container = containers.of
+	}
+	r.loop.table = streams.New(settings)
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
 	}

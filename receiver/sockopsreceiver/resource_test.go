@@ -110,7 +110,7 @@ func ids(t *testing.T, sink *consumertest.MetricsSink) (all []string) {
 }
 
 func TestTheIdentityIsSettledBeforeTheFirstRoundAndStays(t *testing.T) {
-	round := []counted{{web, bpf.Flow{Sent: 1}}}
+	round := []counted{{key: web, flow: bpf.Flow{Sent: 1}}}
 	noResource := func(c *Config) { c.Resource = nil }
 	own := newResource("", identity.Instance{}, nil)
 	machine, _ := own.Attributes().Get("host.id")

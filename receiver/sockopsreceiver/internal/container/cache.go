@@ -3,57 +3,86 @@
 
 package container
 
-// Names gives the names of the cgroup with this id and of those above it, from its own
-// outwards. The root's is the last, and empty; it is missing if there are more levels
+import "unique"
+
+// Names gives the names of the cgroup with this id and of those around it, from its own
+// outwards, and takes them out of the kernel's map: the next flow in that cgroup brings
+// them again. The root's is the last, and empty; it is missing if there are more levels
 // than are kept.
 type Names func(id uint64) ([]string, error)
 
 // Known is what is known of a cgroup.
 type Known struct {
-	ID
+	// ID is where its sockets belong; the zero Handle: to no container or pod.
+	ID unique.Handle[ID]
 	// Root: the cgroup is the root of the hierarchy. A process of a container is there
 	// only on a hybrid host, whose runtime makes cgroups in the v1 hierarchies alone.
 	Root bool
 }
 
+// Capacity of a [Cache] in cgroups: twice what the kernel names in a round, so that none
+// is forgotten whose flows go on. 300 bytes each.
+const Capacity = 8192
+
 // Cache remembers what the names of cgroups told. It is not safe for concurrent use.
 //
-// It holds two generations: who is asked for moves to the young one, and when that is
-// full the old one is forgotten. So the cgroups of the flows of now are there, and those
-// of containers that ended go, without a look at either.
+// It holds two generations: a cgroup that is asked for moves to the young one, and when
+// that is full the old one is forgotten. So the cgroups of the flows of now are there, and
+// those of containers that ended go, without a look at either.
 type Cache struct {
 	names      Names
 	half       int
-	young, old map[uint64]Known
-	unknown    uint64
+	round      uint32
+	young, old map[uint64]entry
 }
 
-// NewCache makes a cache of at most capacity cgroups, at about 300 bytes each.
+type entry struct {
+	Known
+	round uint32 // the last one in which it was asked for
+}
+
+// NewCache makes a cache of at most capacity cgroups.
 func NewCache(capacity int, names Names) *Cache {
-	return &Cache{names: names, half: max(1, capacity/2), young: map[uint64]Known{}}
+	return &Cache{names: names, half: max(1, capacity/2), young: map[uint64]entry{}}
 }
 
-// Of gives what is known of a cgroup. Names that cannot be had are counted, and asked
-// for again the next time.
-func (c *Cache) Of(id uint64) Known {
-	if k, ok := c.young[id]; ok {
-		return k
+// Of gives what is known of a cgroup; ok is false if its names cannot be had.
+func (c *Cache) Of(id uint64) (k Known, ok bool) {
+	e, young := c.young[id]
+	if young && e.round == c.round {
+		return e.Known, true
 	}
-	k, ok := c.old[id]
-	if !ok {
-		names, err := c.names(id)
+	known := young
+	if !young {
+		e, known = c.old[id]
+	}
+	// Asked even if known: once a round, so that the kernel's map keeps the names of no
+	// cgroup that has ended.
+	names, err := c.names(id)
+	if !known {
 		if err != nil || len(names) == 0 {
-			c.unknown++
-			return Known{}
+			return Known{}, false
 		}
-		k = Known{ID: Of(names), Root: names[0] == ""}
+		e.Known = know(names)
 	}
-	if len(c.young) >= c.half {
-		c.old, c.young = c.young, make(map[uint64]Known, len(c.young))
+	if !young && len(c.young) >= c.half {
+		c.old, c.young = c.young, make(map[uint64]entry, len(c.young))
 	}
-	c.young[id] = k
+	e.round = c.round
+	c.young[id] = e
+	return e.Known, true
+}
+
+func know(names []string) (k Known) {
+	k.Root = names[0] == ""
+	if id := Of(names); id != (ID{}) {
+		k.ID = unique.Make(id)
+	}
 	return k
 }
+
+// NextRound says that a new harvest begins.
+func (c *Cache) NextRound() { c.round++ }
 
 // Len is how many cgroups are remembered.
 func (c *Cache) Len() int {
@@ -65,6 +94,3 @@ func (c *Cache) Len() int {
 	}
 	return n
 }
-
-// Unknown is how often the names could not be had.
-func (c *Cache) Unknown() uint64 { return c.unknown }
