@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
 	"github.com/otel-flowmonitor/flowmonitor/test/bench/load"
 )
@@ -34,7 +36,24 @@ func (m *measurement) twoHosts() (*lab, error) {
 	l := &lab{Lab: netlab.New()}
 	l.client, l.server = l.Host("client", "10.0.0.1"), l.Host("server", "10.0.0.2")
 	l.Link(l.client, l.server)
-	return l, m.started(l)
+	if err := m.started(l); err != nil {
+		return nil, err
+	}
+	for _, n := range []*netlab.Node{l.client, l.server} {
+		if err := n.Do(noSegmentation); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	return l, nil
+}
+
+// noSegmentation: without it TCP itself handles 64 KB at a time and the device cuts them.
+func noSegmentation() error {
+	device, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetGSOMaxSegs(device, 1)
 }
 
 func (m *measurement) started(l *lab) error {

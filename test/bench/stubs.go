@@ -2,7 +2,6 @@
 
 package main
 
-func application(m *measurement) error { return nil }
 func harvest(m *measurement) error     { return nil }
 func slab(m *measurement) error        { return nil }
 func memory(m *measurement) error      { return nil }
