@@ -18,8 +18,8 @@ import (
 // this kind of machine: …
 const (
 	throughputPairs = 6
-	ratePairs = 6
-	latencyPairs = 6
+	ratePairs       = 6
+	latencyPairs    = 6
 )
 
 // pace is the fixed rate of the latencies, in connections a second: about a quarter of what

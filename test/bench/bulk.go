@@ -34,7 +34,7 @@ func bulk(m *measurement) error {
 			return err
 		}
 		defer t.Close()
-		costs, err := m.inTurns(contendersAll(), pick(m, 8, 2), func(c contender) (float64, error) {
+		costs, err := m.inTurns(compared(), pick(m, 8, 2), func(c contender) (float64, error) {
 			used, err := c.spent(l.Cgroup(), func(share float64) error {
 				_, err := t.client.Do(load.Order{Streams: &load.Streams{
 					To: netip.AddrPortFrom(how.to, sinkPort), Number: 1, Write: 64 << 10, Bytes: int64(share * float64(how.bytes)),

@@ -24,7 +24,7 @@ func connection(m *measurement) error {
 	}
 	defer t.Close()
 	n := pick(m, 20_000, 2_000)
-	costs, err := m.inTurns(append([]contender{theEmpty}, contendersAll()...), pick(m, 10, 2), func(c contender) (float64, error) {
+	costs, err := m.inTurns(compared(theEmpty), pick(m, 10, 2), func(c contender) (float64, error) {
 		used, err := c.spent(l.Cgroup(), func(share float64) error {
 			_, err := t.client.Do(load.Order{Connections: &load.Connections{
 				To: targets(replyPort), Workers: 4, Count: int(share * float64(n)),

@@ -32,11 +32,26 @@ var (
 	// theEmpty is the floor: what the kernel itself spends on calling a sockops program.
 	theEmpty     = contender{"empty program", startEmpty}
 	theReference = contender{"reference", func(cgroup string) (io.Closer, error) { return reference.Start(cgroup) }}
-	theMonitor   = contender{"flow monitor", func(cgroup string) (io.Closer, error) { return startMonitor(cgroup, bpf.Options{}) }}
+	theMonitor   = monitorWith("flow monitor", func(*bpf.Options) {})
+
+	// What the receiver does only when asked to.
+	theOptions = []contender{
+		monitorWith("detail: limits", func(o *bpf.Options) { o.Detail = bpf.DetailLimits }),
+		monitorWith("detail: retransmit_type", func(o *bpf.Options) { o.Detail = bpf.DetailRetransmitType }),
+		monitorWith("detail: zero_windows", func(o *bpf.Options) { o.Detail = bpf.DetailZeroWindows }),
+		monitorWith("detail: ecn", func(o *bpf.Options) { o.Detail = bpf.DetailECN }),
+		monitorWith("nat", func(o *bpf.Options) { o.NAT = true }),
+	}
 )
 
-// maxFlows is the receiver's default.
-const maxFlows = 16384
+// monitorWith is flow monitor with the receiver's defaults but for some options.
+func monitorWith(name string, change func(*bpf.Options)) contender {
+	return contender{name, func(cgroup string) (io.Closer, error) {
+		o := bpf.Options{CgroupPath: cgroup, MaxFlows: 16384, MaxSockets: 1 << 19, Containers: true}
+		change(&o)
+		return startMonitor(o)
+	}}
+}
 
 // monitor is flow monitor's kernel side, harvested as the receiver does it, but every second:
 // the shortest interval that the receiver takes, a thirtieth of its default.
@@ -47,8 +62,7 @@ type monitor struct {
 	err    error // of the harvests, once they have ended
 }
 
-func startMonitor(cgroup string, o bpf.Options) (*monitor, error) {
-	o.CgroupPath, o.MaxFlows = cgroup, maxFlows
+func startMonitor(o bpf.Options) (*monitor, error) {
 	kernel, err := bpf.Load(o)
 	if err != nil {
 		return nil, err
@@ -60,7 +74,7 @@ func startMonitor(cgroup string, o bpf.Options) (*monitor, error) {
 		for m.err == nil {
 			select {
 			case <-ticker.C:
-				m.err = kernel.Harvest(func(*bpf.FlowKey, *bpf.Flow) {})
+				m.err = kernel.Harvest(func(*bpf.FlowKey, *bpf.Flow, *bpf.Detail) {})
 			case <-m.stop:
 				return
 			}
@@ -75,7 +89,7 @@ func (m *monitor) Close() error {
 	close(m.stop)
 	m.done.Wait()
 	st, err := m.kernel.Stats()
-	if st.Unseen > 0 || st.Overflowed > 0 || st.Traced > 0 {
+	if st.Unseen > 0 || st.Refused > 0 || st.Overflowed > 0 || st.Traced > 0 {
 		err = errors.Join(err, fmt.Errorf("the kernel side could not do all its work: %+v", st))
 	}
 	return errors.Join(m.err, err, m.kernel.Close())

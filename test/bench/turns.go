@@ -5,14 +5,18 @@
 
 package main
 
+import "slices"
+
 // turn is what the contenders cost, each with as many samples.
 type turn struct {
 	contenders []contender
 	samples    map[string][]float64
 }
 
-// contendersAll are those that are compared for their BPF time.
-func contendersAll() []contender { return []contender{theMonitor, theReference} }
+// compared are those that are compared for their BPF time.
+func compared(more ...contender) []contender {
+	return slices.Concat(more, []contender{theMonitor, theReference}, theOptions)
+}
 
 // inTurns measures each contender a number of times, round by round: what else happens on the
 // machine meets all of them. Each round begins with another one.

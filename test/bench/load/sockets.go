@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets opens Count connections of the process to itself and holds both ends: to each of
+// Sockets opens connections of the process to itself until it has Count, and holds both ends: to each of
 // the listeners in turns.
 type Sockets struct {
 	Listen []netip.AddrPort
@@ -31,7 +31,7 @@ func (s *Sockets) run(w *worker) (Answer, error) {
 		}
 		defer unix.Close(listeners[i])
 	}
-	for i := range s.Count {
+	for i := len(w.held); i < s.Count; i++ {
 		client, err := connect(s.Listen[i%len(s.Listen)])
 		if err != nil {
 			return Answer{}, fmt.Errorf("connection %d: %w", i, err)
