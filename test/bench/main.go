@@ -58,6 +58,7 @@ func main() {
 func command(args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "as little as shows that all still works")
+	bare := flags.Bool("bare", false, "leave out what the receiver does only when asked to")
 	only := flags.String("run", "", "names of benches, separated by commas: "+names())
 	out := flags.String("json", "", "write the figures to this file")
 	render := flags.String("render", "", "do not measure: take the figures of this file")
@@ -74,6 +75,9 @@ func command(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
+	if *bare {
+		theOptions = nil
+	}
 	report, err := measure(ctx, chosen, *short)
 	if *out != "" {
 		err = errors.Join(err, report.write(*out))
