@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -24,13 +25,20 @@ type Options struct {
 	// MaxFlows is how many flows the kernel holds between two harvests. Past it traffic
 	// is counted in the overflow flows.
 	MaxFlows int
+	// MaxSockets is how many sockets are watched at once; those past it are counted as
+	// refused. The kernel keeps 384 B a socket.
+	MaxSockets int
+	// Containers tells flows apart by the cgroup of their sockets ([FlowKey].Cgroup).
+	Containers bool
+	// NAT gives each connection a flow of its own until its translation is known (see
+	// [Sockops.Translate]).
+	NAT bool
+	// Detail are the groups of counters to keep besides the usual ones.
+	Detail DetailGroup
 }
 
 // overflowFlows are held besides MaxFlows: one per network type and role.
 const overflowFlows = 2 * roles
-
-// drainBatch is how many flows one system call reads: 256 kB of values.
-const drainBatch = 256
 
 // Sockops is the loaded and attached kernel side. Its methods may be called from
 // several goroutines where they say so.
@@ -40,12 +48,13 @@ type Sockops struct {
 	path    string // of the cgroup
 	walk    *link.Iter
 	tracing link.Link // nil unless adopted sockets need it; see Adopt
-	spare   *ebpf.Map // the flow table that the kernel does not use now
-	inUse   *ebpf.Map
-	round   uint32
+	synacks link.Link // nil where the kernel has no such tracepoint
+	windows link.Link // nil unless DetailZeroWindows
+	round   uint32    // this_round in conn.h: its parity is the flow table in use
+	detail  DetailGroup
+	clock   jiffyClock
 
-	keys   []FlowKey
-	values []Flow
+	batch batch
 
 	closing sync.Once
 	closed  error
@@ -55,8 +64,8 @@ type Sockops struct {
 // connection is counted. The error names what could not be done, and which capability
 // is missing if that is why.
 func Load(o Options) (*Sockops, error) {
-	if o.MaxFlows <= 0 {
-		return nil, fmt.Errorf("flow table of %d flows: must hold at least one", o.MaxFlows)
+	if o.MaxFlows <= 0 || o.MaxSockets <= 0 {
+		return nil, fmt.Errorf("room for %d flows and %d sockets: must be at least one of each", o.MaxFlows, o.MaxSockets)
 	}
 	path, id, err := findCgroup(o.CgroupPath)
 	if err != nil {
@@ -66,18 +75,14 @@ func Load(o Options) (*Sockops, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := uint32(o.MaxFlows) + overflowFlows
-	spec.Maps[sockopsMapFlowsA].MaxEntries = entries
-	spec.Maps[sockopsMapFlowsB].MaxEntries = entries
-	spec.Maps[sockopsMapFlows].InnerMap.MaxEntries = entries
-	if err := spec.Variables[sockopsVarCgroupId].Set(id); err != nil {
+	if err := configure(spec, &o, id); err != nil {
 		return nil, err
 	}
 
 	s := &Sockops{
 		round:  1, // this_round in conn.h
-		keys:   make([]FlowKey, drainBatch),
-		values: make([]Flow, drainBatch),
+		detail: o.Detail,
+		batch:  newBatch(o.Detail != 0),
 	}
 	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
 		if unsupported := Supported(); unsupported != nil {
@@ -88,14 +93,45 @@ func Load(o Options) (*Sockops, error) {
 	if err := s.attach(path); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := s.trace(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// configure fits the maps and the constants of the programs to the options.
+func configure(spec *ebpf.CollectionSpec, o *Options, cgroup uint64) error {
+	inner := spec.Maps[sockopsMapFlows].InnerMap
+	for _, table := range []*ebpf.MapSpec{spec.Maps[sockopsMapFlowsA], spec.Maps[sockopsMapFlowsB], inner} {
+		table.MaxEntries = uint32(o.MaxFlows) + overflowFlows
+		if o.Detail == 0 {
+			table.ValueSize = uint32(unsafe.Sizeof(Flow{}))
+			table.Key, table.Value = nil, nil // its BTF has the larger value
+		}
+	}
+	// The buckets of a hash table are made when it is.
+	if !o.Containers {
+		spec.Maps[sockopsMapCgroups].MaxEntries = 1
+	}
+	if !o.NAT {
+		spec.Maps[sockopsMapTranslations].MaxEntries = 1
+	}
+	if err := trimConn(spec.Maps[sockopsMapConns], o.Detail); err != nil {
+		return err
+	}
+	return errors.Join(
+		spec.Variables[sockopsVarCgroupId].Set(cgroup),
+		spec.Variables[sockopsVarMaxSockets].Set(uint32(o.MaxSockets)),
+		spec.Variables[sockopsVarContainers].Set(o.Containers),
+		spec.Variables[sockopsVarNat].Set(o.NAT),
+		spec.Variables[sockopsVarDetailGroups].Set(uint32(o.Detail)),
+	)
 }
 
 func (s *Sockops) attach(path string) error {
 	s.path = path
-	s.inUse, s.spare = s.objects.FlowsA, s.objects.FlowsB
-	for _, table := range []*ebpf.Map{s.inUse, s.spare} {
-		if err := reserveOverflow(table); err != nil {
+	for slot := range uint32(2) {
+		if err := s.reserveOverflow(s.table(slot)); err != nil {
 			return err
 		}
 	}
@@ -112,15 +148,29 @@ func (s *Sockops) attach(path string) error {
 	if err != nil {
 		return fmt.Errorf("attach sockops to cgroup %q: %w", path, explain(err))
 	}
-	return nil
+	if s.detail&DetailZeroWindows != 0 {
+		if s.windows, err = link.AttachTracing(link.TracingOptions{Program: s.objects.FlowWindow}); err != nil {
+			return fmt.Errorf("attach to the tracepoint tcp_probe (for the zero windows): %w", explain(err))
+		}
+	}
+	s.synacks, _ = link.AttachTracing(link.TracingOptions{Program: s.objects.FlowSynack})
+	return s.readClock() // the walk that it needs is short: next to nothing is watched yet
+}
+
+// table gives the flow table of a round, or of a slot.
+func (s *Sockops) table(round uint32) *ebpf.Map {
+	if round&1 == 0 {
+		return s.objects.FlowsA
+	}
+	return s.objects.FlowsB
 }
 
 // reserveOverflow makes the overflow flows of an empty table.
-func reserveOverflow(table *ebpf.Map) error {
-	var none Flow
+func (s *Sockops) reserveOverflow(table *ebpf.Map) error {
+	none := make([]byte, table.ValueSize())
 	for _, kind := range []uint8{KindOverflowIPv4, KindOverflowIPv6} {
 		for role := range uint8(roles) {
-			if err := table.Put(&FlowKey{Kind: kind, Role: role}, &none); err != nil {
+			if err := table.Put(&FlowKey{Kind: kind, Role: role}, none); err != nil {
 				return fmt.Errorf("reserve the overflow flows: %w", err)
 			}
 		}
@@ -129,30 +179,43 @@ func reserveOverflow(table *ebpf.Map) error {
 }
 
 // Harvest folds all sockets into their flows and hands every flow of the round to
-// yield. Key and flow are valid during the call only. After an error part of the round
-// may have been handed over; the rest comes with the next harvest.
+// yield. Key, flow and detail are valid during the call only; detail is nil unless a
+// group of it was asked for. After an error part of the round may have been handed over;
+// the rest comes with the next harvest.
 //
 // Not safe for concurrent use.
-func (s *Sockops) Harvest(yield func(*FlowKey, *Flow)) error {
-	if err := s.drain(s.spare, yield); err != nil { // what an interrupted harvest left
+func (s *Sockops) Harvest(yield Yield) error {
+	if err := s.drain(s.round+1, yield); err != nil { // what an interrupted harvest left
 		return err
 	}
 	if err := readAll(s.walk); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
-	if err := s.trace(); err != nil {
+	if err := errors.Join(s.readClock(), s.trace()); err != nil {
 		return err
 	}
+	if err := s.beginRound(); err != nil {
+		return err
+	}
+	return s.drain(s.round-1, yield)
+}
+
+// Yield takes one flow of a harvest.
+type Yield func(*FlowKey, *Flow, *Detail)
+
+// beginRound has programs that begin from here on use the other table, and returns when
+// none is left that uses the old one.
+func (s *Sockops) beginRound() error {
+	if err := s.objects.ThisRound.Set(s.round + 1); err != nil {
+		return fmt.Errorf("begin round %d: %w", s.round+1, err)
+	}
 	s.round++
-	if err := s.objects.ThisRound.Set(s.round); err != nil {
-		return fmt.Errorf("begin round %d: %w", s.round, err)
+	// It changes nothing, but an update of a map of maps waits for the programs that run
+	// (synchronize_rcu: maybe_wait_bpf_programs() in kernel/bpf/syscall.c, since 4.20).
+	if err := s.objects.Flows.Put(s.round&1, s.table(s.round)); err != nil {
+		return fmt.Errorf("wait for the flow table of round %d: %w", s.round-1, err)
 	}
-	// Returns when no program uses the old table any more (synchronize_rcu).
-	if err := s.objects.Flows.Put(uint32(0), s.spare); err != nil {
-		return fmt.Errorf("swap the flow tables: %w", err)
-	}
-	s.inUse, s.spare = s.spare, s.inUse
-	return s.drain(s.spare, yield)
+	return nil
 }
 
 // readAll runs an iterator to its end; its programs write nothing.
@@ -176,36 +239,38 @@ func drainReader(r io.Reader, w io.Writer) error {
 	}
 }
 
-// drain empties a table that the kernel does not use.
-func (s *Sockops) drain(table *ebpf.Map, yield func(*FlowKey, *Flow)) error {
+// drain empties the table of a round in which the kernel is not.
+func (s *Sockops) drain(round uint32, yield Yield) error {
+	table := s.table(round)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := table.BatchLookupAndDelete(&cursor, s.keys, s.values, nil)
+		n, err := s.batch.take(table, &cursor)
 		for i := range n {
-			if s.keys[i].Kind == KindFlow || s.values[i] != (Flow{}) {
-				yield(&s.keys[i], &s.values[i])
+			key, flow, detail := s.batch.at(i)
+			if key.Kind == KindFlow || key.Kind == KindConnection || *flow != (Flow{}) {
+				yield(key, flow, detail)
 			}
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return reserveOverflow(table)
+			return s.reserveOverflow(table)
 		case errors.Is(err, unix.ENOSPC): // a bucket holds more than the batch does
-			s.keys = make([]FlowKey, 2*len(s.keys))
-			s.values = make([]Flow, 2*len(s.values))
+			s.batch.grow()
 		default:
 			return fmt.Errorf("drain the flow table: %w", err)
 		}
 	}
 }
 
-// trace attaches the tracepoint that folds sockets without callbacks, once there are any.
+// trace attaches the tracepoint that folds sockets without callbacks, once there are
+// any, or another program that might take them.
 func (s *Sockops) trace() error {
 	var traced uint64
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
 	}
-	if traced == 0 || s.tracing != nil {
+	if s.tracing != nil || traced == 0 && !s.others() {
 		return nil
 	}
 	t, err := link.AttachTracing(link.TracingOptions{Program: s.objects.FlowState})
@@ -216,12 +281,14 @@ func (s *Sockops) trace() error {
 	return nil
 }
 
-// Stats are totals since [Load].
+// Stats are totals since [Load], but for Sockets.
 type Stats struct {
 	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
 	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
 	Traced      uint64
 	Unseen      uint64 // connections for which the kernel could make no storage
+	Refused     uint64 // connections past MaxSockets
+	Sockets     uint64 // watched now, listeners included
 	Overflowed  uint64 // additions to an overflow flow because the table was full
 	SmoothedRTT uint64 // RTT samples that were the smoothed one (kernels before 6.10)
 }
@@ -231,6 +298,8 @@ func (s *Sockops) Stats() (Stats, error) {
 	var st Stats
 	err := errors.Join(
 		s.objects.Unseen.Get(&st.Unseen),
+		s.objects.Refused.Get(&st.Refused),
+		s.objects.Sockets.Get(&st.Sockets),
 		s.objects.TracedSockets.Get(&st.Traced),
 		s.objects.Overflowed.Get(&st.Overflowed),
 		s.objects.SmoothedRtt.Get(&st.SmoothedRTT),
@@ -248,8 +317,10 @@ func (s *Sockops) Close() error {
 			errs = append(errs, s.cgroup.Close())
 			s.release()
 		}
-		if s.tracing != nil {
-			errs = append(errs, s.tracing.Close())
+		for _, l := range []link.Link{s.tracing, s.synacks, s.windows} {
+			if l != nil {
+				errs = append(errs, l.Close())
+			}
 		}
 		if s.walk != nil {
 			errs = append(errs, s.walk.Close())
