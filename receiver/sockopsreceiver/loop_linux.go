@@ -41,6 +41,7 @@ type loop struct {
 	table      *streams.Table
 	synAcks    synAcks
 	containers *containers
+	nat        *translation // nil unless asked for
 
 	done   chan struct{} // closed at the end, and then
 	result error         // says what went wrong in the last round
@@ -59,6 +60,7 @@ func (l *loop) run(ctx, stopping context.Context) {
 		select {
 		case <-stopping.Done():
 			l.result = errors.Join(l.round(ctx, true), l.source.Close())
+			l.closeTranslation()
 			return
 		case <-timer.C:
 			timer.Reset(l.pause())  // first, so that the time of the round is part of the pause
