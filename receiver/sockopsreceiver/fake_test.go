@@ -45,6 +45,8 @@ type fakeKernel struct {
 	cgroups map[uint64][]string
 	synAcks map[uint32]int64
 
+	audit auditor
+
 	instance identity.Instance
 	nowhere  error // why there is no instance
 
@@ -143,6 +145,7 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 	r, err := newReceiver(set, cfg, next, surroundings{
 		load:     func(*Config) (source, error) { return k, nil },
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
+		audit:    func(*Config, source) auditor { return k.audit },
 	})
 	require.NoError(t, err)
 	return r

@@ -43,6 +43,7 @@ type sockopsReceiver struct {
 type surroundings struct {
 	load     func(*Config) (source, error)
 	instance func(context.Context) (identity.Instance, error)
+	audit    func(*Config, source) auditor
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -90,6 +91,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		clock:      clock,
 		containers: containers,
 		whole:      clock.last,
+		audit:      r.audit(r.config, src),
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{

@@ -23,8 +23,7 @@ import (
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
 	l.containers.nextRound()
-	harvest := l.source.Harvest(l.table.Add)
-	harvest = errors.Join(harvest, l.harvestSynAcks(last))
+	harvest := l.harvest(ctx, last)
 	now := l.clock.now()
 	l.reportHarvest(ctx, harvest)
 
