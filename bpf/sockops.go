@@ -24,6 +24,10 @@ type Options struct {
 	// MaxFlows is how many flows the kernel holds between two harvests. Past it traffic
 	// is counted in the overflow flows.
 	MaxFlows int
+	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
+	// pinned: it goes on after Close, and the next Load with the same path goes on with
+	// it. Empty: everything ends with the process.
+	PinPath string
 }
 
 // overflowFlows are held besides MaxFlows: one per network type and role.
@@ -39,13 +43,16 @@ type Sockops struct {
 	cgroup  link.Link
 	path    string // of the cgroup
 	walk    *link.Iter
-	tracing link.Link // nil unless adopted sockets need it; see Adopt
 	spare   *ebpf.Map // the flow table that the kernel does not use now
 	inUse   *ebpf.Map
 	round   uint32
+	pins    *pins // nil without PinPath
 
 	keys   []FlowKey
 	values []Flow
+
+	attaching sync.Mutex
+	tracing   link.Link // nil unless adopted sockets need it; see Adopt
 
 	closing sync.Once
 	closed  error
@@ -70,6 +77,8 @@ func Load(o Options) (*Sockops, error) {
 	spec.Maps[sockopsMapFlowsA].MaxEntries = entries
 	spec.Maps[sockopsMapFlowsB].MaxEntries = entries
 	spec.Maps[sockopsMapFlows].InnerMap.MaxEntries = entries
+	spec.Maps[sockopsMapNamespaces].MaxEntries = maxNamespaces
+	spec.Maps[sockopsMapNamespaces].Flags = unix.BPF_F_NO_PREALLOC
 	if err := spec.Variables[sockopsVarCgroupId].Set(id); err != nil {
 		return nil, err
 	}
@@ -79,7 +88,15 @@ func Load(o Options) (*Sockops, error) {
 		keys:   make([]FlowKey, drainBatch),
 		values: make([]Flow, drainBatch),
 	}
-	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
+	if o.PinPath != "" {
+		if s.pins, err = openPins(o.PinPath, spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.load(spec); err != nil {
+		if s.pins != nil {
+			s.pins.close()
+		}
 		if unsupported := Supported(); unsupported != nil {
 			err = fmt.Errorf("%w: %w", unsupported, err)
 		}
@@ -91,9 +108,21 @@ func Load(o Options) (*Sockops, error) {
 	return s, nil
 }
 
+func (s *Sockops) load(spec *ebpf.CollectionSpec) error {
+	if s.pins != nil {
+		return s.pins.load(spec, &s.objects)
+	}
+	return spec.LoadAndAssign(&s.objects, nil)
+}
+
 func (s *Sockops) attach(path string) error {
 	s.path = path
 	s.inUse, s.spare = s.objects.FlowsA, s.objects.FlowsB
+	if s.pins != nil {
+		if err := s.resume(); err != nil {
+			return err
+		}
+	}
 	for _, table := range []*ebpf.Map{s.inUse, s.spare} {
 		if err := reserveOverflow(table); err != nil {
 			return err
@@ -104,23 +133,32 @@ func (s *Sockops) attach(path string) error {
 	if err != nil {
 		return fmt.Errorf("attach the socket iterator: %w", explain(err))
 	}
-	s.cgroup, err = link.AttachCgroup(link.CgroupOptions{
+	if s.pins != nil {
+		return s.takeOver(path)
+	}
+	s.cgroup, err = s.attachCgroup(path)
+	return err
+}
+
+func (s *Sockops) attachCgroup(path string) (link.Link, error) {
+	l, err := link.AttachCgroup(link.CgroupOptions{
 		Path:    path,
 		Attach:  ebpf.AttachCGroupSockOps,
 		Program: s.objects.FlowSockops,
 	})
 	if err != nil {
-		return fmt.Errorf("attach sockops to cgroup %q: %w", path, explain(err))
+		return nil, fmt.Errorf("attach sockops to cgroup %q: %w", path, explain(err))
 	}
-	return nil
+	return l, nil
 }
 
-// reserveOverflow makes the overflow flows of an empty table.
+// reserveOverflow makes the overflow flows of a table that has none.
 func reserveOverflow(table *ebpf.Map) error {
 	var none Flow
 	for _, kind := range []uint8{KindOverflowIPv4, KindOverflowIPv6} {
 		for role := range uint8(roles) {
-			if err := table.Put(&FlowKey{Kind: kind, Role: role}, &none); err != nil {
+			err := table.Update(&FlowKey{Kind: kind, Role: role}, &none, ebpf.UpdateNoExist)
+			if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 				return fmt.Errorf("reserve the overflow flows: %w", err)
 			}
 		}
@@ -132,27 +170,49 @@ func reserveOverflow(table *ebpf.Map) error {
 // yield. Key and flow are valid during the call only. After an error part of the round
 // may have been handed over; the rest comes with the next harvest.
 //
-// Not safe for concurrent use.
+// With pins a round has to be settled before the next harvest, see [Sockops.Settle].
+//
+// Not safe for concurrent use with itself or Close.
 func (s *Sockops) Harvest(yield func(*FlowKey, *Flow)) error {
-	if err := s.drain(s.spare, yield); err != nil { // what an interrupted harvest left
+	if s.pins != nil {
+		return s.harvestPinned(yield)
+	}
+	leftover := func(k *FlowKey, f *Flow) { // of a harvest that failed midway: its levels are old
+		f.Open = [phases]uint32{}
+		yield(k, f)
+	}
+	if err := s.drain(s.spare, leftover); err != nil {
 		return err
 	}
+	if err := s.fold(); err != nil {
+		return err
+	}
+	if err := s.swapTables(s.round + 1); err != nil {
+		return err
+	}
+	return s.drain(s.spare, yield)
+}
+
+// fold brings the flow table in use up to date with every socket.
+func (s *Sockops) fold() error {
 	if err := readAll(s.walk); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
-	if err := s.trace(); err != nil {
-		return err
-	}
-	s.round++
-	if err := s.objects.ThisRound.Set(s.round); err != nil {
-		return fmt.Errorf("begin round %d: %w", s.round, err)
+	return s.trace()
+}
+
+// swapTables begins a round: the table in use becomes the spare one.
+func (s *Sockops) swapTables(round uint32) error {
+	if err := s.objects.ThisRound.Set(round); err != nil {
+		return fmt.Errorf("begin round %d: %w", round, err)
 	}
 	// Returns when no program uses the old table any more (synchronize_rcu).
 	if err := s.objects.Flows.Put(uint32(0), s.spare); err != nil {
 		return fmt.Errorf("swap the flow tables: %w", err)
 	}
+	s.round = round
 	s.inUse, s.spare = s.spare, s.inUse
-	return s.drain(s.spare, yield)
+	return nil
 }
 
 // readAll runs an iterator to its end; its programs write nothing.
@@ -178,9 +238,24 @@ func drainReader(r io.Reader, w io.Writer) error {
 
 // drain empties a table that the kernel does not use.
 func (s *Sockops) drain(table *ebpf.Map, yield func(*FlowKey, *Flow)) error {
-	var cursor ebpf.MapBatchCursor
+	if err := s.batches(table.BatchLookupAndDelete, new(ebpf.MapBatchCursor), yield); err != nil {
+		return fmt.Errorf("drain the flow table: %w", err)
+	}
+	return reserveOverflow(table)
+}
+
+// read reads a table that the kernel does not use, and leaves it as it is. After an error
+// it goes on at the cursor.
+func (s *Sockops) read(table *ebpf.Map, cursor *ebpf.MapBatchCursor, yield func(*FlowKey, *Flow)) error {
+	if err := s.batches(table.BatchLookup, cursor, yield); err != nil {
+		return fmt.Errorf("read the flow table: %w", err)
+	}
+	return nil
+}
+
+func (s *Sockops) batches(next func(*ebpf.MapBatchCursor, any, any, *ebpf.BatchOptions) (int, error), cursor *ebpf.MapBatchCursor, yield func(*FlowKey, *Flow)) error {
 	for {
-		n, err := table.BatchLookupAndDelete(&cursor, s.keys, s.values, nil)
+		n, err := next(cursor, s.keys, s.values, nil)
 		for i := range n {
 			if s.keys[i].Kind == KindFlow || s.values[i] != (Flow{}) {
 				yield(&s.keys[i], &s.values[i])
@@ -189,18 +264,20 @@ func (s *Sockops) drain(table *ebpf.Map, yield func(*FlowKey, *Flow)) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return reserveOverflow(table)
+			return nil
 		case errors.Is(err, unix.ENOSPC): // a bucket holds more than the batch does
 			s.keys = make([]FlowKey, 2*len(s.keys))
 			s.values = make([]Flow, 2*len(s.values))
 		default:
-			return fmt.Errorf("drain the flow table: %w", err)
+			return err
 		}
 	}
 }
 
 // trace attaches the tracepoint that folds sockets without callbacks, once there are any.
 func (s *Sockops) trace() error {
+	s.attaching.Lock()
+	defer s.attaching.Unlock()
 	var traced uint64
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
@@ -213,10 +290,13 @@ func (s *Sockops) trace() error {
 		return fmt.Errorf("attach the state tracepoint: %w", explain(err))
 	}
 	s.tracing = t
+	if s.pins != nil {
+		return s.pins.own.replacePin(t, pinTracing)
+	}
 	return nil
 }
 
-// Stats are totals since [Load].
+// Stats are totals since [Load], with pins since the first one.
 type Stats struct {
 	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
 	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
@@ -239,14 +319,17 @@ func (s *Sockops) Stats() (Stats, error) {
 }
 
 // Close stops counting, takes back the callback flags of the sockets that still live,
-// and frees everything. A last harvest has to come before. Safe to call twice; not
-// during a harvest or an adoption.
+// and frees everything. With pins it does none of this: the kernel goes on counting for
+// the next process. A last harvest has to come before. Safe to call twice; not during a
+// harvest or an adoption.
 func (s *Sockops) Close() error {
 	s.closing.Do(func() {
 		var errs []error
 		if s.cgroup != nil {
 			errs = append(errs, s.cgroup.Close())
-			s.release()
+			if s.pins == nil {
+				s.release()
+			}
 		}
 		if s.tracing != nil {
 			errs = append(errs, s.tracing.Close())
@@ -254,7 +337,11 @@ func (s *Sockops) Close() error {
 		if s.walk != nil {
 			errs = append(errs, s.walk.Close())
 		}
-		s.closed = errors.Join(append(errs, s.objects.Close())...)
+		errs = append(errs, s.objects.Close())
+		if s.pins != nil {
+			errs = append(errs, s.pins.close()) // last: the next process may begin
+		}
+		s.closed = errors.Join(errs...)
 	})
 	return s.closed
 }
