@@ -67,32 +67,52 @@ func (s *Sockops) release() {
 	_, _ = s.inNamespaces(context.Background(), s.objects.FlowRelease)
 }
 
+// others says whether another sockops program is called for the sockets of the cgroup
+// itself: one that assigns its callback flags takes ours. (The many cgroups below it are
+// looked through at the end only.)
+func (s *Sockops) others() bool {
+	n, err := programsOf(s.path)
+	return err == nil && n > 1
+}
+
 // attachedPrograms counts the sockops programs that are called for sockets of a cgroup or
-// of any below it.
+// of any below it, up to the first cgroup that has some.
 func attachedPrograms(cgroup string) (n int, err error) {
 	err = filepath.WalkDir(cgroup, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil // it was removed meanwhile
 		}
-		dir, err := os.Open(path)
-		if err != nil {
+		found, err := programsOf(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		defer dir.Close()
-		found, err := link.QueryPrograms(link.QueryOptions{
-			Target:     int(dir.Fd()),
-			Attach:     ebpf.AttachCGroupSockOps,
-			QueryFlags: unix.BPF_F_QUERY_EFFECTIVE,
-		})
 		if err != nil {
-			return fmt.Errorf("query the sockops programs of cgroup %q: %w", path, explain(err))
+			return err
 		}
-		if n += len(found.Programs); n > 0 {
+		if n += found; n > 0 {
 			return fs.SkipAll
 		}
 		return nil
 	})
 	return n, err
+}
+
+// programsOf counts the sockops programs that are called for sockets of a cgroup.
+func programsOf(cgroup string) (int, error) {
+	dir, err := os.Open(cgroup)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	found, err := link.QueryPrograms(link.QueryOptions{
+		Target:     int(dir.Fd()),
+		Attach:     ebpf.AttachCGroupSockOps,
+		QueryFlags: unix.BPF_F_QUERY_EFFECTIVE,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("query the sockops programs of cgroup %q: %w", cgroup, explain(err))
+	}
+	return len(found.Programs), nil
 }
 
 // attempts bounds how often a namespace is looked for whose socket was closed, or whose

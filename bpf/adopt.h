@@ -72,6 +72,7 @@ static __always_inline void opener(struct conn *c, struct sock *sk)
 static __always_inline void adopted(struct conn *c, struct sock *sk, struct tcp_sock *tp)
 {
 	int state = sk->__sk_common.skc_state;
+	__u32 jiffies = detail_groups & DETAIL_LIMITS ? bpf_jiffies64() : 0;
 
 	c->flags = CONN_LIVE;
 	if (state == TCP_LISTEN) {
@@ -91,8 +92,10 @@ static __always_inline void adopted(struct conn *c, struct sock *sk, struct tcp_
 	}
 	c->segments_sent = tp->data_segs_out;
 	c->segments_received = tp->data_segs_in;
+	c->segments_out = tp->segs_out;
 	c->retransmissions = tp->total_retrans;
 	c->timeouts = timeouts_of(c, tp);
+	detail_from(c, tp, jiffies);
 }
 
 #endif

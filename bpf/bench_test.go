@@ -75,7 +75,7 @@ func BenchmarkHarvest(b *testing.B) {
 			report := bpfTime(b, p.objects.FlowWalk, "harvest")
 			b.ReportAllocs()
 			for b.Loop() {
-				require.NoError(b, p.Harvest(func(*FlowKey, *Flow) {}))
+				require.NoError(b, p.Harvest(func(*FlowKey, *Flow, *Detail) {}))
 			}
 			report(float64(b.N))
 		})

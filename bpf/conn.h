@@ -24,19 +24,36 @@ enum {
 	CONN_RETRANSMITTED = 1 << 5,/* counted as retransmitting in this round */
 	CONN_PORT_LOCAL = 1 << 6,   /* role unknown: which port is the server's, if any */
 	CONN_PORT_PEER = 1 << 7,
+	CONN_TRACED = 1 << 8,       /* without callbacks: the state tracepoint folds it (see flow_state) */
+	CONN_SETTLED = 1 << 9,      /* a whole round old: user space has told its translation, if it has one */
 };
 
-/* 96 bytes: with the kernel's header in the slab class of 384 (values up to 120). */
+/* What the groups of detail need; the storage ends before it if there are none. */
+struct conn_detail {
+	__u32 limits[LIMITS]; /* as of the last fold */
+	__u32 dsack_dups;
+	__u32 delivered_ce;
+	__u32 fast; /* retransmissions by type, not folded yet */
+	__u32 tail_loss_probe;
+	__u32 timeout;
+	__u32 spurious;
+	__u32 zero_windows;
+};
+
+/*
+ * 104 bytes up to detail: with the kernel's header in the slab class of 384 (values up
+ * to 120); 144 with it, in that of 448.
+ */
 struct conn {
 	struct bpf_spin_lock lock;
 	__u8 role;
 	__u8 phase;
-	__u8 flags;
-	__u8 traced; /* without callbacks: the state tracepoint folds it (see flow_state) */
+	__u16 flags;
 	__u64 sent; /* as of the last fold, from here on */
 	__u64 received;
 	__u32 segments_sent;
 	__u32 segments_received;
+	__u32 segments_out;
 	__u32 retransmissions;
 	__u16 timeouts;
 	__u16 timer_calls; /* before 6.7: expirations seen by the RTO callback */
@@ -44,30 +61,55 @@ struct conn {
 	__u32 round; /* the last one in which it sent data, */
 	__u32 walked; /* and in which it was counted as open */
 	__u32 segments_at_fin; /* data segments received when this end closed */
+	__u32 unused;
 	struct rtt_cache rtt;
+	struct conn_detail detail;
 };
 
-_Static_assert(sizeof(struct conn) <= 120, "slab class of 384 bytes");
+_Static_assert(__builtin_offsetof(struct conn, detail) <= 120, "slab class of 384 bytes");
+_Static_assert(sizeof(struct conn) <= 184, "slab class of 448 bytes");
 
 struct delta {
 	__u64 sent;
 	__u64 received;
 	__u32 segments_sent;
 	__u32 segments_received;
+	__u32 segments_out;
 	__u32 retransmissions;
 	__u32 timeouts;
 	__u32 connect_us;
 	__u32 drops;
+	__u32 round;
+	__u32 jiffies;
+	__u16 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED, CONN_SETTLED */
+	__u16 local_port; /* of the socket, whatever the flow's identity leaves out */
+	__u16 peer_port;
+	__u8 role;
 	__u8 phase;
-	__u8 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED */
 	__u8 active;
 	__u8 retransmitting;
-	__u8 role;
-	__u8 unused[3];
+	__u8 unused[2];
 	struct rtt_cache rtt;
+	__u32 limits[LIMITS];
+	__u32 types[RETRANSMIT_TYPES];
+	__u32 zero_windows;
+	__u32 ecn_marks;
+	__u32 unused2[2];
 };
 
-__u32 this_round = 1; /* counted up by user space before it swaps the tables */
+/* Which of the two flow tables is in use: the one of the round's parity. Counted up by user space. */
+__u32 this_round = 1;
+
+const volatile __u32 detail_groups;
+const volatile bool nat;
+
+/* begin notes, before the socket is locked, what a fold needs from helpers: they may not be called under the lock. */
+static __always_inline void begin(struct delta *d)
+{
+	d->round = *(volatile __u32 *)&this_round;
+	if (detail_groups & DETAIL_LIMITS)
+		d->jiffies = bpf_jiffies64();
+}
 
 static __always_inline enum phase phase_of(int state)
 {
@@ -169,11 +211,20 @@ static __always_inline void take_rtt(struct conn *c, struct delta *d)
 	__builtin_memset(&c->rtt, 0, sizeof(c->rtt));
 }
 
+/* An atomic only for what grew. */
+#define ADD(counter, n)                                   \
+	do {                                              \
+		if (n)                                    \
+			__sync_fetch_and_add(&(counter), n); \
+	} while (0)
+
+#include "detail.h"
+
 /*
  * take moves into d what the socket counted since the last fold. Called with c->lock
- * held. Counters that wrap are differenced in their own width.
+ * held. Counters that wrap are differenced in their own width. held: so is the socket's.
  */
-static __always_inline void take(struct conn *c, struct tcp_sock *tp, struct delta *d, __u64 sent, __u64 received)
+static __always_inline void take(struct conn *c, struct tcp_sock *tp, struct delta *d, __u64 sent, __u64 received, bool held)
 {
 	__u32 n;
 
@@ -192,24 +243,30 @@ static __always_inline void take(struct conn *c, struct tcp_sock *tp, struct del
 	n = READ(tp->data_segs_in);
 	d->segments_received = n - c->segments_received;
 	c->segments_received = n;
-	n = READ(tp->total_retrans);
-	d->retransmissions = n - c->retransmissions;
-	c->retransmissions = n;
+	n = READ(tp->segs_out);
+	d->segments_out = n - c->segments_out;
+	c->segments_out = n;
+	n = READ(tp->total_retrans) - c->retransmissions;
+	if (detail_groups & DETAIL_RETRANSMIT_TYPE)
+		n = take_types(c, tp, d, n, held);
+	d->retransmissions = n;
+	c->retransmissions += n;
 	n = timeouts_of(c, tp);
 	d->timeouts = (__u16)(n - c->timeouts);
 	c->timeouts = n;
 
-	if (d->segments_sent && c->round != this_round) {
-		c->round = this_round;
+	if (d->segments_sent && c->round != d->round) {
+		c->round = d->round;
 		c->flags &= ~CONN_RETRANSMITTED;
 		d->active = 1;
 	}
-	if (d->retransmissions && d->phase != PHASE_CONNECT && c->round == this_round &&
+	if (d->retransmissions && d->phase != PHASE_CONNECT && c->round == d->round &&
 	    !(c->flags & CONN_RETRANSMITTED)) {
 		c->flags |= CONN_RETRANSMITTED;
 		d->retransmitting = 1;
 	}
 	take_rtt(c, d);
+	take_detail(c, tp, d, held);
 }
 
 /* take_held is take for a caller that holds the socket's lock: state is the truth. */
@@ -217,7 +274,7 @@ static __always_inline void take_held(struct conn *c, struct sock *sk, struct tc
 {
 	__u64 syn = c->flags & CONN_SYN_COUNTED ? 1 : 0;
 
-	take(c, tp, d, tp->bytes_acked - syn - fin_acked(tp, state), tp->bytes_received - fin_received(sk));
+	take(c, tp, d, tp->bytes_acked - syn - fin_acked(tp, state), tp->bytes_received - fin_received(sk), true);
 }
 
 /*
@@ -233,11 +290,14 @@ static __always_inline void take_walking(struct conn *c, struct sock *sk, struct
 
 	payload_read(&p, c, sk, tp);
 	state = sk->__sk_common.skc_state;
-	take(c, tp, d, p.acked - syn - (p.busy || fin_acked(tp, state)), p.received - (p.busy || fin_received(sk)));
+	take(c, tp, d, p.acked - syn - (p.busy || fin_acked(tp, state)), p.received - (p.busy || fin_received(sk)), !p.busy);
 }
 
-/* key_of names the flow of a socket; its addresses hold until CLOSE was folded. */
-static __always_inline void key_of(struct flow_key *k, struct conn *c, struct sock *sk)
+/*
+ * key_of names the flow of a socket: under c->lock, because its addresses hold until
+ * CLOSE was folded. What needs a helper is left to flow_of.
+ */
+static __always_inline void key_of(struct flow_key *k, struct delta *d, struct conn *c, struct sock *sk)
 {
 	struct sock_common *s = &sk->__sk_common;
 
@@ -256,28 +316,25 @@ static __always_inline void key_of(struct flow_key *k, struct conn *c, struct so
 	}
 	k->netns = s->skc_net.net->ns.inum;
 	k->role = c->role;
+	d->flags |= c->flags & CONN_SETTLED;
+	d->local_port = s->skc_num;
+	d->peer_port = __builtin_bswap16(s->skc_dport);
 	switch (c->role) {
 	case ROLE_CLIENT:
-		k->peer_port = __builtin_bswap16(s->skc_dport);
+		k->peer_port = d->peer_port;
 		break;
 	case ROLE_UNKNOWN:
 		if (c->flags & CONN_PORT_LOCAL)
-			k->local_port = s->skc_num;
+			k->local_port = d->local_port;
 		if (c->flags & CONN_PORT_PEER)
-			k->peer_port = __builtin_bswap16(s->skc_dport);
+			k->peer_port = d->peer_port;
 		break;
 	default: /* server, listener */
-		k->local_port = s->skc_num;
+		k->local_port = d->local_port;
 	}
 }
 
 /* add puts a delta into its flow: one look-up, and an atomic only for what grew. */
-#define ADD(counter, n)                                   \
-	do {                                              \
-		if (n)                                    \
-			__sync_fetch_and_add(&(counter), n); \
-	} while (0)
-
 static __always_inline void add(struct flow *f, const struct delta *d)
 {
 	__u32 phase = d->phase;
@@ -288,6 +345,7 @@ static __always_inline void add(struct flow *f, const struct delta *d)
 	ADD(f->received, d->received);
 	ADD(f->segments_sent, d->segments_sent);
 	ADD(f->segments_received, d->segments_received);
+	ADD(f->segments_out, d->segments_out);
 	ADD(f->retransmissions[phase], d->retransmissions);
 	ADD(f->timeouts[phase], d->timeouts);
 	ADD(f->active, d->active);
@@ -301,6 +359,8 @@ static __always_inline void add(struct flow *f, const struct delta *d)
 		histogram_add(&f->connect, d->connect_us);
 	if (d->rtt.max_us || d->rtt.min_us_inverted)
 		histogram_add_cache(&f->rtt, &d->rtt);
+	if (detail_groups)
+		add_detail(&((struct detailed_flow *)f)->detail, d, phase);
 }
 
 #endif

@@ -22,7 +22,7 @@ import (
 func TestClosingOneReceiverLeavesAnotherItsCallbacks(t *testing.T) {
 	require.NoError(t, supported(t))
 	group := ownCgroup(t)
-	one, err := Load(Options{CgroupPath: group, MaxFlows: 16})
+	one, err := Load(Options{CgroupPath: group, MaxFlows: 16, MaxSockets: 1024})
 	require.NoError(t, err)
 	defer one.Close()
 	other := load(t, Options{CgroupPath: group})
@@ -173,7 +173,7 @@ func TestDropsAreNotCountedAgainWhenAListenerListensAgain(t *testing.T) {
 	}, time.Second, time.Millisecond)
 	dialFull(t, a, 6)
 	var drops uint64
-	count := func(k *FlowKey, f *Flow) { drops += uint64(f.ListenDrops) }
+	count := func(k *FlowKey, f *Flow, _ *Detail) { drops += uint64(f.ListenDrops) }
 	require.Eventually(t, func() bool {
 		require.NoError(t, p.Harvest(count))
 		return drops > 0

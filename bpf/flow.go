@@ -39,6 +39,7 @@ const (
 	KindFlow = iota
 	KindOverflowIPv4
 	KindOverflowIPv6
+	KindConnection // to be translated by user space, then added to its flow; see [Options].NAT
 )
 
 // Indexes of [Flow].Failed (enum failure).

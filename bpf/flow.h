@@ -25,11 +25,16 @@ enum role {
 	ROLES,
 };
 
-/* A flow that did not fit is counted in one flow per network type and role. */
+/*
+ * A flow that did not fit is counted in one flow per network type and role. With nat, a
+ * connection too young for its translation to be known here has a flow of its own, with
+ * both ports: user space translates it and adds it to the flow that it belongs to.
+ */
 enum kind {
 	KIND_FLOW,
 	KIND_OVERFLOW_IPV4,
 	KIND_OVERFLOW_IPV6,
+	KIND_CONNECTION,
 };
 
 /* How a connection ended before ESTABLISHED, */
@@ -55,7 +60,9 @@ enum closure {
 struct flow_key {
 	__u8 local[16]; /* IPv4 as IPv4-mapped IPv6, network order */
 	__u8 peer[16];
+	__u64 cgroup; /* id of the socket's cgroup2 directory; 0 unless containers are told apart */
 	__u32 netns; /* inode of the network namespace, as in /proc/<pid>/ns/net */
+	__u32 translation; /* what NAT makes of it: a value of map translations; 0: nothing */
 	__u16 local_port; /* host order; 0 where the port is not part of the identity */
 	__u16 peer_port;
 	__u8 role;
@@ -86,6 +93,7 @@ struct flow {
 	__u64 received;
 	__u64 segments_sent;
 	__u64 segments_received;
+	__u64 segments_out; /* with those without data */
 	__u64 retransmissions[PHASES];
 	__u64 timeouts[PHASES];
 	__u32 attempted; /* connections of one round fit 32 bits */
@@ -100,9 +108,49 @@ struct flow {
 	struct histogram connect;
 };
 
-_Static_assert(sizeof(struct flow_key) == 44, "flow_key is read by user space");
+/* Groups of counters that are kept only when asked for. */
+enum detail_group {
+	DETAIL_LIMITS = 1 << 0,
+	DETAIL_RETRANSMIT_TYPE = 1 << 1,
+	DETAIL_ZERO_WINDOWS = 1 << 2,
+	DETAIL_ECN = 1 << 3,
+};
+
+/* What the sender waited for: enum tcp_chrono, without its "nothing". */
+enum limit {
+	LIMIT_BUSY, /* data in flight, and neither of the others */
+	LIMIT_RECEIVER_WINDOW,
+	LIMIT_SEND_BUFFER,
+	LIMITS,
+};
+
+/* What made the kernel retransmit. */
+enum retransmit_type {
+	RETRANSMIT_FAST,
+	RETRANSMIT_TAIL_LOSS_PROBE,
+	RETRANSMIT_TIMEOUT,
+	RETRANSMIT_SPURIOUS, /* the peer had it already (DSACK, RFC 2883) */
+	RETRANSMIT_UNTOLD, /* of a connection without callbacks */
+	RETRANSMIT_TYPES,
+};
+
+struct detail {
+	__u64 limits[LIMITS]; /* in jiffies */
+	__u32 retransmissions[PHASES][RETRANSMIT_TYPES]; /* together those of struct flow */
+	__u32 zero_windows;
+	__u32 ecn_marks;
+	__u32 unused;
+};
+
+/* The value of a flow table while any group is on. */
+struct detailed_flow {
+	struct flow flow;
+	struct detail detail;
+};
+
+_Static_assert(sizeof(struct flow_key) == 56, "flow_key is read by user space");
 _Static_assert(sizeof(struct histogram) == 376, "histogram is read by user space");
 /* With key, the hash table's header and the allocator's it has to fit the slab class of 1024. */
-_Static_assert(sizeof(struct flow) <= 920, "an entry takes 1 kB");
+_Static_assert(sizeof(struct flow) <= 912, "an entry takes 1 kB");
 
 #endif

@@ -25,6 +25,8 @@ const (
 	pinState   = "state"   // generationState: pinned last, what has none was not finished
 	pinLink    = "sockops" // link of flow_sockops
 	pinTracing = "tracing" // link of flow_state
+	pinSynacks = "synack"  // link of flow_synack
+	pinWindows = "window"  // link of flow_window
 	pinWalk    = "walk"    // the iterator that folds the sockets of this generation
 	pinNext    = "next"    // on its way to one of the other names
 )
@@ -43,12 +45,13 @@ const (
 type generationState struct {
 	_         structs.HostLayout
 	Layout    layout
-	Delivered int64 // wall clock in ns: end of the last settled round; at first, when counting began
-	End       int64 // of the round that is held
+	Delivered int64    // wall clock in ns: end of the last settled round; at first, when counting began
+	End       int64    // of the round that is held
+	Object    [16]byte // digest of the programs' object file, of the process that was here last
 	Phase     phase
-	Round     uint32 // number of the round that began when the held one ended
-	Retiring  uint32 // which table holds it: 0 flows_a, 1 flows_b
+	Round     uint32 // the round that begins when the held one ends: its parity tells the table
 	Retired   uint32 // 1: a later generation counts
+	_         uint32
 }
 
 // generation is one set of pins whose maps fit each other. A changed layout begins a new
@@ -179,61 +182,25 @@ func (g *generation) link(name string) (link.Link, error) {
 	return l, nil
 }
 
-// flowTables are a generation's, opened from its pins.
-type flowTables struct {
-	slot, inUse, retired *ebpf.Map
-	index                uint32 // of the one in use: 0 flows_a, 1 flows_b
-}
-
-func (g *generation) tables() (t *flowTables, err error) {
-	var opened [3]*ebpf.Map
-	defer func() {
-		if err != nil {
-			for _, m := range opened {
-				m.Close()
-			}
-		}
-	}()
-	for i, name := range []string{sockopsMapFlows, sockopsMapFlowsA, sockopsMapFlowsB} {
-		if opened[i], err = ebpf.LoadPinnedMap(g.pin(name), nil); err != nil {
-			return nil, fmt.Errorf("open the pinned map %q: %w", g.pin(name), explain(err))
-		}
-	}
-	slot, a, b := opened[0], opened[1], opened[2]
-	index, err := whichInUse(slot, a, b)
+// tables opens both flow tables: the one of the last round that began, and the other.
+func (g *generation) tables() (last, other *ebpf.Map, err error) {
+	a, err := ebpf.LoadPinnedMap(g.pin(sockopsMapFlowsA), nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("open the pinned map %q: %w", g.pin(sockopsMapFlowsA), explain(err))
 	}
-	if index == 1 {
-		a, b = b, a
+	b, err := ebpf.LoadPinnedMap(g.pin(sockopsMapFlowsB), nil)
+	if err != nil {
+		a.Close()
+		return nil, nil, fmt.Errorf("open the pinned map %q: %w", g.pin(sockopsMapFlowsB), explain(err))
 	}
-	return &flowTables{slot: slot, inUse: a, retired: b, index: index}, nil
+	if g.Round&1 == 0 {
+		return a, b, nil
+	}
+	return b, a, nil
 }
 
-func (t *flowTables) close() error {
-	return errors.Join(t.slot.Close(), t.inUse.Close(), t.retired.Close())
-}
-
-// whichInUse says which of the two tables is in the slot.
-func whichInUse(slot *ebpf.Map, tables ...*ebpf.Map) (uint32, error) {
-	var id ebpf.MapID
-	if err := slot.Lookup(uint32(0), &id); err != nil {
-		return 0, fmt.Errorf("find the flow table in use: %w", err)
-	}
-	for i, table := range tables {
-		info, err := table.Info()
-		if err != nil {
-			return 0, fmt.Errorf("find the flow table in use: %w", err)
-		}
-		if have, ok := info.ID(); ok && have == id {
-			return uint32(i), nil
-		}
-	}
-	return 0, errors.New("the flow table in use is not among the pinned ones")
-}
-
-// hold announces a round: the tables are about to be swapped.
-func (g *generation) hold(round, retiring uint32) error {
-	g.Phase, g.Round, g.Retiring, g.End = held, round, retiring, time.Now().UnixNano()
+// hold announces that a round ends and the next one begins.
+func (g *generation) hold(next uint32) error {
+	g.Phase, g.Round, g.End = held, next, time.Now().UnixNano()
 	return g.save()
 }

@@ -35,6 +35,7 @@ typedef _Bool bool;
 #define BPF_MAP_TYPE_HASH 1
 #define BPF_MAP_TYPE_ARRAY_OF_MAPS 12
 #define BPF_MAP_TYPE_SK_STORAGE 24
+#define BPF_F_RDONLY_PROG (1 << 7)
 #define BPF_F_NO_PREALLOC 1
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
@@ -44,11 +45,13 @@ typedef _Bool bool;
 #define BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB 4
 #define BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB 5
 #define BPF_SOCK_OPS_RTO_CB 8
+#define BPF_SOCK_OPS_RETRANS_CB 9
 #define BPF_SOCK_OPS_STATE_CB 10
 #define BPF_SOCK_OPS_TCP_LISTEN_CB 11
 #define BPF_SOCK_OPS_RTT_CB 12
 
 #define BPF_SOCK_OPS_RTO_CB_FLAG (1 << 0)
+#define BPF_SOCK_OPS_RETRANS_CB_FLAG (1 << 1)
 #define BPF_SOCK_OPS_STATE_CB_FLAG (1 << 2)
 #define BPF_SOCK_OPS_RTT_CB_FLAG (1 << 3)
 
@@ -139,6 +142,21 @@ enum {
 	EHOSTUNREACH = 113,
 };
 
+#define TCP_FLAG_RST 0x04
+
+/* RFC 9293, 3.1 */
+struct tcphdr {
+	__be16 source;
+	__be16 dest;
+	__be32 sequence;
+	__be32 acknowledgment;
+	__u8 offset;
+	__u8 flags;
+	__be16 window;
+	__u16 checksum;
+	__be16 urgent;
+};
+
 enum sock_flags___found {
 	SOCK_DONE___found = 1,
 };
@@ -219,6 +237,7 @@ typedef struct {
 } CO_RE socket_lock_t;
 
 struct kernfs_node {
+	const char *name;
 	__u64 id;
 } CO_RE;
 
@@ -249,7 +268,24 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 } CO_RE;
 
+enum {
+	TCP_CA_Recovery = 3,
+	TCP_CA_Loss = 4,
+};
+
+struct inet_connection_sock {
+	__u8 icsk_ca_state : 5;
+} CO_RE;
+
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u32 segs_out;
+	__u32 snd_wnd;
+	__u32 dsack_dups;
+	__u32 delivered_ce;
+	__u32 chrono_start;
+	__u32 chrono_stat[3];
+	__u8 chrono_type : 2; /* since 6.19 a byte of its own: the relocation finds out */
 	__u32 data_segs_in;
 	__u32 data_segs_out;
 	__u64 bytes_received;
@@ -260,6 +296,12 @@ struct tcp_sock {
 	__u16 total_rto; /* since 6.7 (3868ab0f1925, "tcp: new TCP_INFO stats for RTO events") */
 	__u8 bpf_sock_ops_cb_flags;
 } CO_RE;
+
+struct sk_buff {
+	unsigned char *data;
+} CO_RE;
+
+struct request_sock;
 
 struct socket {
 	struct sock *sk;

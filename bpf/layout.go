@@ -24,7 +24,8 @@ const meaning = 1
 // layout says what pinned maps hold, as digests: two processes whose layouts are equal may use the
 // same maps.
 type layout struct {
-	// Tables covers keys and values of the flow tables: whoever agrees can read them.
+	// Tables covers keys and values of the flow tables, with and without detail: whoever
+	// agrees can read them.
 	Tables [16]byte
 	// All covers every map and the options that the programs were loaded with.
 	All [16]byte
@@ -38,18 +39,27 @@ func readOnly(name string) bool { return strings.HasPrefix(name, ".rodata") }
 func flowTable(name string) bool { return name == sockopsMapFlowsA || name == sockopsMapFlowsB }
 
 // layoutOf describes what spec is about to be loaded as: its options are set already.
-// How many flows a table holds is no part of it (see pins.renew).
-func layoutOf(spec *ebpf.CollectionSpec) layout {
+// Bounds are no part of it: other ones fit the same maps.
+func layoutOf(spec *ebpf.CollectionSpec) (layout, error) {
 	tables, all := sha256.New(), sha256.New()
 	fmt.Fprintln(tables, meaning)
 	fmt.Fprintln(all, meaning)
-	describeMap(tables, spec.Maps[sockopsMapFlowsA])
+	for _, name := range []string{"flow_key", "detailed_flow"} {
+		t, err := spec.Types.AnyTypeByName(name)
+		if err != nil {
+			return layout{}, fmt.Errorf("layout of flows: %w", err)
+		}
+		describe(tables, t)
+		describe(all, t)
+	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
 		if scratch(name) || readOnly(name) {
 			continue
 		}
 		m := spec.Maps[name]
-		describeMap(all, m)
+		fmt.Fprintln(all, m.Name, m.Type, m.KeySize, m.ValueSize, m.Flags)
+		describe(all, m.Key)
+		describe(all, m.Value)
 		if !flowTable(name) {
 			fmt.Fprintln(all, m.MaxEntries)
 		}
@@ -57,24 +67,18 @@ func layoutOf(spec *ebpf.CollectionSpec) layout {
 	for _, name := range slices.Sorted(maps.Keys(spec.Variables)) {
 		v := spec.Variables[name]
 		fmt.Fprintln(all, name, v.SectionName, v.Offset, v.Size())
-		if v.Constant() {
-			fmt.Fprintln(all, v.Value)
-		} else if v.Type != nil {
+		if !v.Constant() {
 			describe(all, v.Type.Type)
+		} else if name != sockopsVarMaxSockets {
+			fmt.Fprintln(all, v.Value)
 		}
 	}
-	return layout{Tables: digest(tables), All: digest(all)}
+	return layout{Tables: digest(tables), All: digest(all)}, nil
 }
 
 func digest(h hash.Hash) (d [16]byte) {
 	copy(d[:], h.Sum(nil))
 	return d
-}
-
-func describeMap(w hash.Hash, m *ebpf.MapSpec) {
-	fmt.Fprintln(w, m.Name, m.Type, m.KeySize, m.ValueSize, m.Flags)
-	describe(w, m.Key)
-	describe(w, m.Value)
 }
 
 // describe writes names, places and sizes of all that a value is made of.
@@ -97,7 +101,7 @@ func describe(w hash.Hash, t btf.Type) {
 		describe(w, t.Type)
 	case *btf.Const:
 		describe(w, t.Type)
-	default: // a pointer, or a section of variables, which are described one by one
+	default: // a section of variables, which are described one by one, or nothing
 		fmt.Fprintf(w, "%T\n", t)
 	}
 }

@@ -6,6 +6,7 @@
 package bpf
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
 // pins is what outlives this process: maps, links and how far the last round came. Below
@@ -23,26 +25,28 @@ type pins struct {
 	lock    *os.File // the pin path
 	own     *generation
 	old     []*generation // whose layout is another, until takeOver
-	resumed bool          // own was there already
+	resumed bool          // own was there already,
+	same    bool          // with programs that are the same as ours
 	highest int           // number of a generation
 	entries uint32        // of a flow table, as configured now
 	report  Continuity
+	told    toldSynAcks
 
-	left    []leftRound // what other processes did not deliver, oldest first
-	table   *ebpf.Map   // of the round that is being read, or waits to be settled
-	of      *generation // whose round that is; nil: there is none
-	reading bool        // not yet to its end
-	cursor  ebpf.MapBatchCursor
+	left []leftRound // what other processes did not deliver, oldest first
+	of   *generation // whose round was harvested and is not settled; nil: there is none
+	read roundReader // of that round
 }
 
 // leftRound is a round of another process.
 type leftRound struct {
 	of    *generation
 	table *ebpf.Map
-	index uint32 // 0 flows_a, 1 flows_b
+	other *ebpf.Map // holds nothing that is wanted by the time that this round is read
 	end   time.Time
 	final bool // nothing of this generation comes after it
 }
+
+func (r *leftRound) close() error { return errors.Join(r.table.Close(), r.other.Close()) }
 
 // Continuity says what [Load] found at the PinPath.
 type Continuity struct {
@@ -91,11 +95,14 @@ func openPins(path string, spec *ebpf.CollectionSpec) (p *pins, err error) {
 	if err != nil {
 		return p, fmt.Errorf("'pin_path' %q: %w", path, err)
 	}
-	layout := layoutOf(spec)
+	layout, err := layoutOf(spec)
+	if err != nil {
+		return p, err
+	}
 	for _, g := range all {
 		p.highest = g.number()
 		if p.own == nil && g.state != nil && g.Layout == layout && g.Retired == 0 {
-			p.own, p.resumed = g, true
+			p.own, p.resumed, p.same = g, true, g.Object == object()
 		} else {
 			p.old = append(p.old, g)
 		}
@@ -110,14 +117,22 @@ func openPins(path string, spec *ebpf.CollectionSpec) (p *pins, err error) {
 func (p *pins) begin(l layout) {
 	p.highest++
 	p.own = &generation{path: filepath.Join(p.lock.Name(), strconv.Itoa(p.highest))}
-	p.own.Layout = l
-	p.resumed = false
+	p.own.Layout, p.own.Object, p.own.Round = l, object(), firstRound
+	p.resumed, p.same = false, false
+}
+
+// object identifies the programs.
+func object() (d [16]byte) {
+	sum := sha256.Sum256(_SockopsBytes)
+	copy(d[:], sum[:])
+	return d
 }
 
 func (p *pins) close() error {
 	closeAll(p.old)
+	p.told.close()
 	for _, r := range p.left {
-		r.table.Close()
+		r.close()
 	}
 	if p.own != nil {
 		p.own.close()
@@ -226,4 +241,23 @@ func (g *generation) replacePin(what pinner, name string) error {
 		return fmt.Errorf("pin %q: %w", g.pin(name), err)
 	}
 	return nil
+}
+
+// attachTracing gives the pinned link, or attaches and pins it. Such links cannot be given
+// another program: after an upgrade both see the events of a moment.
+func (p *pins) attachTracing(program *ebpf.Program, name string) (link.Link, error) {
+	if p.same {
+		if l, err := p.own.link(name); l != nil || err != nil {
+			return l, err
+		}
+	}
+	l, err := link.AttachTracing(link.TracingOptions{Program: program})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.own.replacePin(l, name); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }

@@ -8,9 +8,11 @@
  */
 #include "kernel.h"
 #include "flow.h"
-#include "table.h"
 #include "conn.h"
+#include "table.h"
 #include "adopt.h"
+#include "namespaces.h"
+#include "synacks.h"
 #include "ends.h"
 
 struct {
@@ -20,7 +22,11 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
+const volatile __u32 max_sockets;
+
+__u64 sockets;	    /* that are watched now */
 __u64 unseen;	    /* connections for which no storage could be made */
+__u64 refused;	    /* because max_sockets were watched */
 __u64 traced_sockets; /* sockets without callbacks: adopted before 6.12, or their flags were taken away */
 __u64 smoothed_rtt; /* RTT samples that were the smoothed one: kernels before 6.10 */
 
@@ -29,6 +35,8 @@ static __always_inline __u32 callbacks_wanted(struct tcp_sock *tp)
 {
 	__u32 flags = BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RTT_CB_FLAG;
 
+	if (detail_groups & DETAIL_RETRANSMIT_TYPE)
+		flags |= BPF_SOCK_OPS_RETRANS_CB_FLAG;
 	if (!bpf_core_field_exists(tp->total_rto))
 		flags |= BPF_SOCK_OPS_RTO_CB_FLAG;
 	return flags;
@@ -39,22 +47,36 @@ static __always_inline __u32 now_us(void)
 	return bpf_ktime_get_ns() / 1000;
 }
 
+/* room says whether one more socket may be watched, and counts the refusal. The bound is not strict: CPUs may pass it together. */
+static __always_inline bool room(void)
+{
+	if (*(volatile __u64 *)&sockets < max_sockets)
+		return true;
+	__sync_fetch_and_add(&refused, 1);
+	return false;
+}
+
 /* watch makes the storage of a socket and asks for its callbacks. A socket that is used again starts anew. */
-static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u8 role, __u8 phase, __u8 flags)
+static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u8 role, __u8 phase, __u16 flags)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u32 wanted = BPF_SOCK_OPS_STATE_CB_FLAG, now;
+	__u32 wanted = BPF_SOCK_OPS_STATE_CB_FLAG, now, jiffies = 0;
+	bool again, is_room;
 	struct conn *c;
 
 	if (!tp)
 		return;
-	c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	is_room = room();
+	c = bpf_sk_storage_get(&conns, sk, NULL, is_room ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!c) {
-		__sync_fetch_and_add(&unseen, 1);
+		if (is_room)
+			__sync_fetch_and_add(&unseen, 1);
 		return;
 	}
 	if (role != ROLE_LISTENER)
 		wanted = callbacks_wanted(tp);
+	if (detail_groups & DETAIL_LIMITS)
+		jiffies = bpf_jiffies64();
 	now = now_us();
 	bpf_spin_lock(&c->lock);
 	if (role == ROLE_SERVER && c->role == ROLE_CLIENT && c->flags & CONN_LIVE) {
@@ -62,6 +84,7 @@ static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 		bpf_spin_unlock(&c->lock);
 		return;
 	}
+	again = c->flags & CONN_LIVE;
 	c->role = role;
 	c->phase = phase;
 	c->flags = flags | CONN_LIVE;
@@ -70,12 +93,20 @@ static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 	/* A listener's drops live on when it listens again. */
 	c->segments_sent = role == ROLE_LISTENER ? ((struct sock *)tp)->sk_drops.counter : 0;
 	c->segments_received = 0;
+	c->segments_out = 0;
 	/* What the SYN took belongs to a phase that was not seen. */
 	c->retransmissions = phase == PHASE_ESTABLISHED ? tp->total_retrans : 0;
 	c->timer_calls = 0;
 	c->timeouts = phase == PHASE_ESTABLISHED ? timeouts_of(c, tp) : 0;
 	c->round = 0;
+	c->walked = 0;
+	if (role != ROLE_LISTENER)
+		detail_from(c, tp, jiffies);
 	bpf_spin_unlock(&c->lock);
+	if (!again)
+		__sync_fetch_and_add(&sockets, 1);
+	if (role == ROLE_SERVER && tp->total_retrans)
+		synacks_add((struct sock *)tp, -(__s64)tp->total_retrans);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | wanted);
 }
 
@@ -88,8 +119,13 @@ static __always_inline void fold_drops(struct conn *c, struct sock *sk, struct d
 	c->segments_sent = n;
 }
 
+/*
+ * Key and delta take half of a program's stack: what has them is a function of its own,
+ * so that no two of them are there at once.
+ */
+
 /* close folds a socket for the last time. */
-static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_sock *tp, int state)
+static __noinline void close(struct conn *c, struct sock *sk, struct tcp_sock *tp, int state)
 {
 	struct flow_key k = {};
 	struct delta d = {};
@@ -97,6 +133,7 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 	struct flow *f;
 	int err;
 
+	begin(&d);
 	bpf_spin_lock(&c->lock);
 	if (!(c->flags & CONN_LIVE)) {
 		bpf_spin_unlock(&c->lock);
@@ -106,18 +143,19 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 		fold_drops(c, sk, &d);
 	else
 		take_held(c, sk, tp, &d, state);
-	key_of(&k, c, sk);
+	key_of(&k, &d, c, sk);
 	c->flags &= ~CONN_LIVE;
 	err = sk->sk_err;
 	acked = fin_acked(tp, state);
 	unwanted = (state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2) && sk->sk_shutdown & RCV_SHUTDOWN &&
 		   tp->data_segs_in != c->segments_at_fin;
 	bpf_spin_unlock(&c->lock);
+	__sync_fetch_and_sub(&sockets, 1);
 
 	if (d.role == ROLE_LISTENER && !d.drops)
 		return;
 	established = d.phase != PHASE_CONNECT;
-	f = flow_of(&k);
+	f = flow_of(&k, &d, sk);
 	if (!f)
 		return;
 	add(f, &d);
@@ -130,7 +168,7 @@ static __always_inline void close(struct conn *c, struct sock *sk, struct tcp_so
 }
 
 /* change notes a new state; what was counted in the phase that ends is folded as that phase's. */
-static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
+static __noinline void change(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
 {
 	__u8 phase = phase_of(to);
 	struct flow_key k = {};
@@ -143,6 +181,7 @@ static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_s
 		return;
 	if (phase == PHASE_ESTABLISHED)
 		now = now_us();
+	begin(&d);
 	bpf_spin_lock(&c->lock);
 	if (!(c->flags & CONN_LIVE)) {
 		bpf_spin_unlock(&c->lock);
@@ -151,7 +190,7 @@ static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_s
 	if (tp->total_retrans != c->retransmissions || timeouts_of(c, tp) != c->timeouts) {
 		fold = true;
 		take_held(c, sk, tp, &d, from);
-		key_of(&k, c, sk);
+		key_of(&k, &d, c, sk);
 	}
 	if (c->phase == PHASE_CONNECT)
 		c->flags |= CONN_OPENED; /* a Fast Open server may go straight to FIN_WAIT1 */
@@ -166,7 +205,7 @@ static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_s
 
 	if (!fold)
 		return;
-	f = flow_of(&k);
+	f = flow_of(&k, &d, sk);
 	if (f)
 		add(f, &d);
 }
@@ -179,12 +218,27 @@ static __always_inline void state_changed(struct conn *c, struct sock *sk, struc
 		change(c, sk, tp, from, to);
 }
 
-static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct sock *sk)
+/* rtt_spill empties the cache of a socket into its flow, to make room for a sample. */
+static __noinline void rtt_spill(struct conn *c, struct sock *sk, __u32 us, __u32 bucket)
 {
-	__u32 us = ctx->args[0], bucket;
 	struct flow_key k = {};
 	struct delta d = {};
 	struct flow *f;
+
+	d.round = READ(this_round);
+	bpf_spin_lock(&c->lock);
+	take_rtt(c, &d);
+	rtt_cache_add(&c->rtt, us, bucket);
+	key_of(&k, &d, c, sk);
+	bpf_spin_unlock(&c->lock);
+	f = flow_of(&k, &d, sk);
+	if (f)
+		histogram_add_cache(&f->rtt, &d.rtt);
+}
+
+static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct sock *sk)
+{
+	__u32 us = ctx->args[0], bucket;
 	bool full;
 
 	if (!ctx->args[1]) { /* before 6.10 the callback has no arguments: srtt is never 0 */
@@ -194,17 +248,9 @@ static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c
 	bucket = rtt_bucket(us);
 	bpf_spin_lock(&c->lock);
 	full = !rtt_cache_add(&c->rtt, us, bucket);
-	if (full) {
-		take_rtt(c, &d);
-		rtt_cache_add(&c->rtt, us, bucket);
-		key_of(&k, c, sk);
-	}
 	bpf_spin_unlock(&c->lock);
-	if (!full)
-		return;
-	f = flow_of(&k);
-	if (f)
-		histogram_add_cache(&f->rtt, &d.rtt);
+	if (full)
+		rtt_spill(c, sk, us, bucket);
 }
 
 SEC("sockops")
@@ -219,6 +265,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_STATE_CB:
 	case BPF_SOCK_OPS_RTT_CB:
 	case BPF_SOCK_OPS_RTO_CB:
+	case BPF_SOCK_OPS_RETRANS_CB:
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -267,6 +314,13 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 		c->timer_calls++;
 		bpf_spin_unlock(&c->lock);
 		break;
+	case BPF_SOCK_OPS_RETRANS_CB:
+		if (!(detail_groups & DETAIL_RETRANSMIT_TYPE))
+			break;
+		bpf_spin_lock(&c->lock);
+		retransmitted(c, tp, ctx->args[1]);
+		bpf_spin_unlock(&c->lock);
+		break;
 	}
 	return 1;
 }
@@ -279,6 +333,19 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 
 __u32 walked;
 
+/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from two walks follows how long a jiffy is. */
+__u64 clock_jiffies;
+__u64 clock_ns;
+
+/* trace has a socket without callbacks folded by flow_state: another program assigned its flags where it should have added them. It says whether that is new. */
+static __always_inline bool trace(struct conn *c, bool unflagged)
+{
+	if (!unflagged || c->flags & CONN_TRACED)
+		return false;
+	c->flags |= CONN_TRACED;
+	return true;
+}
+
 /* flow_walk folds one socket of whatever network namespace, without its lock. */
 SEC("iter/bpf_sk_storage_map")
 int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
@@ -287,12 +354,15 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct flow_key k = {};
 	struct delta d = {};
 	struct tcp_sock *tp;
+	bool again, unflagged;
 	struct flow *f;
 	struct conn *c;
-	bool again;
 
-	if (!sk)
+	if (!sk) {
+		clock_jiffies = bpf_jiffies64();
+		clock_ns = bpf_ktime_get_ns();
 		return 0;
+	}
 	if (walked++ == PASS) {
 		walked = 0;
 		return 1;
@@ -303,29 +373,31 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0); /* ctx->value cannot be locked */
 	if (!c || !(READ(c->flags) & CONN_LIVE))
 		return 0;
-	if (!c->traced && !(tp->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG)) {
-		/* Another program has assigned its flags where it should have added them. */
-		c->traced = 1;
-		__sync_fetch_and_add(&traced_sockets, 1);
-	}
+	unflagged = !(tp->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG);
+	begin(&d);
 	bpf_spin_lock(&c->lock);
 	if (!(c->flags & CONN_LIVE)) {
 		bpf_spin_unlock(&c->lock);
 		return 0;
 	}
+	unflagged = trace(c, unflagged);
 	/* A pass that goes on where the last one ended may meet a socket again. */
-	again = c->walked == this_round;
-	c->walked = this_round;
+	again = c->walked == d.round;
+	if (c->walked && !again)
+		c->flags |= CONN_SETTLED;
+	c->walked = d.round;
 	if (c->role == ROLE_LISTENER)
 		fold_drops(c, (struct sock *)tp, &d);
 	else
 		take_walking(c, (struct sock *)tp, tp, &d);
-	key_of(&k, c, (struct sock *)tp);
+	key_of(&k, &d, c, (struct sock *)tp);
 	bpf_spin_unlock(&c->lock);
+	if (unflagged)
+		__sync_fetch_and_add(&traced_sockets, 1);
 
 	if (d.role == ROLE_LISTENER && !d.drops)
 		return 0;
-	f = flow_of(&k);
+	f = flow_of(&k, &d, (struct sock *)tp);
 	if (!f)
 		return 0;
 	add(f, &d);
@@ -360,18 +432,20 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 	sk = (struct sock *)tp;
 	if (sk->__sk_common.skc_state == TCP_CLOSE || !below_cgroup(sk))
 		return 0;
-	if (bpf_sk_storage_get(&conns, tp, NULL, 0))
+	if (bpf_sk_storage_get(&conns, tp, NULL, 0) || !room())
 		return 0;
 	adopted(&fresh, sk, tp);
 	wanted = fresh.role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(tp);
 	if (callback_flags(tp, tp->bpf_sock_ops_cb_flags | wanted)) {
-		fresh.traced = 1;
+		fresh.flags |= CONN_TRACED;
 		__sync_fetch_and_add(&traced_sockets, 1);
 	}
-	if (bpf_sk_storage_get(&conns, tp, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
+	if (bpf_sk_storage_get(&conns, tp, &fresh, BPF_SK_STORAGE_GET_F_CREATE)) {
 		__sync_fetch_and_add(&adopted_sockets, 1);
-	else
+		__sync_fetch_and_add(&sockets, 1);
+	} else {
 		__sync_fetch_and_add(&unseen, 1);
+	}
 	return 0;
 }
 
@@ -389,7 +463,7 @@ int flow_release(struct bpf_iter__tcp *ctx)
 	if (!tp)
 		return 0;
 	c = bpf_sk_storage_get(&conns, tp, NULL, 0);
-	if (c && !c->traced)
+	if (c && !(c->flags & CONN_TRACED))
 		callback_flags(tp, tp->bpf_sock_ops_cb_flags & ~callbacks_wanted(tp));
 	return 0;
 }
@@ -405,61 +479,52 @@ int flow_state(__u64 *ctx)
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
-	if (!c || !c->traced)
+	if (!c || !(READ(c->flags) & CONN_LIVE))
 		return 0;
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp)
-		state_changed(c, (struct sock *)tp, tp, (int)ctx[1], (int)ctx[2]);
+	if (!tp)
+		return 0;
+	if (!(READ(c->flags) & CONN_TRACED)) {
+		bool unflagged = !(tp->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG);
+
+		bpf_spin_lock(&c->lock);
+		unflagged = trace(c, unflagged);
+		bpf_spin_unlock(&c->lock);
+		if (!unflagged)
+			return 0; /* its callback has come before */
+		__sync_fetch_and_add(&traced_sockets, 1);
+	}
+	state_changed(c, (struct sock *)tp, tp, (int)ctx[1], (int)ctx[2]);
 	return 0;
 }
 
-struct namespace {
-	__u32 inode;
-	__u32 tgid; /* a process with a socket in it, and that socket's descriptor */
-	__u32 fd;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096); /* more namespaces than a host has pods (110 by default) by far */
-	__type(key, __u32);
-	__type(value, __u32);
-} namespaces SEC(".maps");
-
-__u64 sockets_of_more_namespaces; /* than the map holds */
-
-/* flow_namespaces names each network namespace that holds a TCP socket, once. */
-SEC("iter/task_file")
-int flow_namespaces(struct bpf_iter__task_file *ctx)
+/*
+ * flow_window counts the segments by which a peer closed its window. It runs for every
+ * segment that an established connection receives, but looks no further than the window:
+ * it is attached only for the group that wants it.
+ */
+SEC("tp_btf/tcp_probe")
+int flow_window(__u64 *ctx)
 {
-	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
-	struct namespace found = {};
-	struct socket *socket;
-	struct sock *sk;
-	long err;
+	struct sock *sk = (struct sock *)ctx[0];
+	struct sk_buff *skb = (struct sk_buff *)ctx[1];
+	struct tcphdr header;
+	struct tcp_sock *tp;
+	struct conn *c;
 
-	if (!task || !file)
+	if (!(detail_groups & DETAIL_ZERO_WINDOWS))
+		return 0; /* nor does a socket's storage have the counter */
+	if (bpf_probe_read_kernel(&header, sizeof(header), skb->data) || header.window || header.flags & TCP_FLAG_RST)
 		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp || !tp->snd_wnd) /* it was closed before */
 		return 0;
-	sk = socket->sk;
-	if (!sk)
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (!c)
 		return 0;
-	/* An MPTCP socket, as Go's listeners are, stands before TCP sockets that have no descriptor. */
-	if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_MPTCP)
-		return 0;
-	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
-		return 0;
-	found.inode = sk->__sk_common.skc_net.net->ns.inum;
-	found.tgid = task->tgid;
-	found.fd = ctx->fd;
-	err = bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST);
-	if (!err)
-		bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
-	else if (err != -EEXIST)
-		__sync_fetch_and_add(&sockets_of_more_namespaces, 1);
+	bpf_spin_lock(&c->lock);
+	c->detail.zero_windows++;
+	bpf_spin_unlock(&c->lock);
 	return 0;
 }
 

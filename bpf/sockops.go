@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -24,17 +25,27 @@ type Options struct {
 	// MaxFlows is how many flows the kernel holds between two harvests. Past it traffic
 	// is counted in the overflow flows.
 	MaxFlows int
+	// MaxSockets is how many sockets are watched at once; those past it are counted as
+	// refused. The kernel keeps 384 B a socket.
+	MaxSockets int
+	// Containers tells flows apart by the cgroup of their sockets ([FlowKey].Cgroup).
+	Containers bool
+	// NAT gives each connection a flow of its own until its translation is known (see
+	// [Sockops.Translate]).
+	NAT bool
+	// Detail are the groups of counters to keep besides the usual ones.
+	Detail DetailGroup
 	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
 	// pinned: it goes on after Close, and the next Load with the same path goes on with
 	// it. Empty: everything ends with the process.
 	PinPath string
 }
 
+// firstRound is what this_round begins with (conn.h).
+const firstRound = 1
+
 // overflowFlows are held besides MaxFlows: one per network type and role.
 const overflowFlows = 2 * roles
-
-// drainBatch is how many flows one system call reads: 256 kB of values.
-const drainBatch = 256
 
 // Sockops is the loaded and attached kernel side. Its methods may be called from
 // several goroutines where they say so.
@@ -43,16 +54,17 @@ type Sockops struct {
 	cgroup  link.Link
 	path    string // of the cgroup
 	walk    *link.Iter
-	spare   *ebpf.Map // the flow table that the kernel does not use now
-	inUse   *ebpf.Map
-	round   uint32
+	synacks link.Link // nil where the kernel has no such tracepoint
+	windows link.Link // nil unless DetailZeroWindows
+	round   uint32    // this_round in conn.h: its parity is the flow table in use
+	detail  DetailGroup
+	clock   jiffyClock
 	pins    *pins // nil without PinPath
 
-	keys   []FlowKey
-	values []Flow
+	batch batch
 
 	attaching sync.Mutex
-	tracing   link.Link // nil unless adopted sockets need it; see Adopt
+	tracing   link.Link // nil unless sockets need it that have no callbacks; see trace
 
 	closing sync.Once
 	closed  error
@@ -62,8 +74,8 @@ type Sockops struct {
 // connection is counted. The error names what could not be done, and which capability
 // is missing if that is why.
 func Load(o Options) (*Sockops, error) {
-	if o.MaxFlows <= 0 {
-		return nil, fmt.Errorf("flow table of %d flows: must hold at least one", o.MaxFlows)
+	if o.MaxFlows <= 0 || o.MaxSockets <= 0 {
+		return nil, fmt.Errorf("room for %d flows and %d sockets: must be at least one of each", o.MaxFlows, o.MaxSockets)
 	}
 	path, id, err := findCgroup(o.CgroupPath)
 	if err != nil {
@@ -73,20 +85,14 @@ func Load(o Options) (*Sockops, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := uint32(o.MaxFlows) + overflowFlows
-	spec.Maps[sockopsMapFlowsA].MaxEntries = entries
-	spec.Maps[sockopsMapFlowsB].MaxEntries = entries
-	spec.Maps[sockopsMapFlows].InnerMap.MaxEntries = entries
-	spec.Maps[sockopsMapNamespaces].MaxEntries = maxNamespaces
-	spec.Maps[sockopsMapNamespaces].Flags = unix.BPF_F_NO_PREALLOC
-	if err := spec.Variables[sockopsVarCgroupId].Set(id); err != nil {
+	if err := configure(spec, &o, id); err != nil {
 		return nil, err
 	}
 
 	s := &Sockops{
-		round:  1, // this_round in conn.h
-		keys:   make([]FlowKey, drainBatch),
-		values: make([]Flow, drainBatch),
+		round:  firstRound,
+		detail: o.Detail,
+		batch:  newBatch(o.Detail != 0),
 	}
 	if o.PinPath != "" {
 		if s.pins, err = openPins(o.PinPath, spec); err != nil {
@@ -105,7 +111,41 @@ func Load(o Options) (*Sockops, error) {
 	if err := s.attach(path); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := s.trace(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// configure fits the maps and the constants of the programs to the options.
+func configure(spec *ebpf.CollectionSpec, o *Options, cgroup uint64) error {
+	inner := spec.Maps[sockopsMapFlows].InnerMap
+	for _, table := range []*ebpf.MapSpec{spec.Maps[sockopsMapFlowsA], spec.Maps[sockopsMapFlowsB], inner} {
+		table.MaxEntries = uint32(o.MaxFlows) + overflowFlows
+		if o.Detail == 0 {
+			table.ValueSize = uint32(unsafe.Sizeof(Flow{}))
+			table.Key, table.Value = nil, nil // its BTF has the larger value
+		}
+	}
+	// The buckets of a hash table are made when it is.
+	spec.Maps[sockopsMapNamespaces].MaxEntries = maxNamespaces
+	spec.Maps[sockopsMapNamespaces].Flags = unix.BPF_F_NO_PREALLOC
+	if !o.Containers {
+		spec.Maps[sockopsMapCgroups].MaxEntries = 1
+	}
+	if !o.NAT {
+		spec.Maps[sockopsMapTranslations].MaxEntries = 1
+	}
+	if err := trimConn(spec.Maps[sockopsMapConns], o.Detail); err != nil {
+		return err
+	}
+	return errors.Join(
+		spec.Variables[sockopsVarCgroupId].Set(cgroup),
+		spec.Variables[sockopsVarMaxSockets].Set(uint32(o.MaxSockets)),
+		spec.Variables[sockopsVarContainers].Set(o.Containers),
+		spec.Variables[sockopsVarNat].Set(o.NAT),
+		spec.Variables[sockopsVarDetailGroups].Set(uint32(o.Detail)),
+	)
 }
 
 func (s *Sockops) load(spec *ebpf.CollectionSpec) error {
@@ -117,14 +157,13 @@ func (s *Sockops) load(spec *ebpf.CollectionSpec) error {
 
 func (s *Sockops) attach(path string) error {
 	s.path = path
-	s.inUse, s.spare = s.objects.FlowsA, s.objects.FlowsB
 	if s.pins != nil {
 		if err := s.resume(); err != nil {
 			return err
 		}
 	}
-	for _, table := range []*ebpf.Map{s.inUse, s.spare} {
-		if err := reserveOverflow(table); err != nil {
+	for slot := range uint32(2) {
+		if err := reserveOverflow(s.table(slot)); err != nil {
 			return err
 		}
 	}
@@ -133,11 +172,21 @@ func (s *Sockops) attach(path string) error {
 	if err != nil {
 		return fmt.Errorf("attach the socket iterator: %w", explain(err))
 	}
-	if s.pins != nil {
-		return s.takeOver(path)
+	if s.pins == nil {
+		s.cgroup, err = s.attachCgroup(path)
+	} else {
+		err = s.takeOver(path)
 	}
-	s.cgroup, err = s.attachCgroup(path)
-	return err
+	if err != nil {
+		return err
+	}
+	if s.detail&DetailZeroWindows != 0 {
+		if s.windows, err = s.attachTracing(s.objects.FlowWindow, pinWindows); err != nil {
+			return fmt.Errorf("attach to the tracepoint tcp_probe (for the zero windows): %w", explain(err))
+		}
+	}
+	s.synacks, _ = s.attachTracing(s.objects.FlowSynack, pinSynacks)
+	return s.readClock() // the walk that it needs is short: next to nothing is watched yet
 }
 
 func (s *Sockops) attachCgroup(path string) (link.Link, error) {
@@ -152,12 +201,28 @@ func (s *Sockops) attachCgroup(path string) (link.Link, error) {
 	return l, nil
 }
 
+// attachTracing attaches to a tracepoint; pin is what the link is called where there are pins.
+func (s *Sockops) attachTracing(p *ebpf.Program, pin string) (link.Link, error) {
+	if s.pins != nil {
+		return s.pins.attachTracing(p, pin)
+	}
+	return link.AttachTracing(link.TracingOptions{Program: p})
+}
+
+// table gives the flow table of a round, or of a slot.
+func (s *Sockops) table(round uint32) *ebpf.Map {
+	if round&1 == 0 {
+		return s.objects.FlowsA
+	}
+	return s.objects.FlowsB
+}
+
 // reserveOverflow makes the overflow flows of a table that has none.
 func reserveOverflow(table *ebpf.Map) error {
-	var none Flow
+	none := make([]byte, table.ValueSize())
 	for _, kind := range []uint8{KindOverflowIPv4, KindOverflowIPv6} {
 		for role := range uint8(roles) {
-			err := table.Update(&FlowKey{Kind: kind, Role: role}, &none, ebpf.UpdateNoExist)
+			err := table.Update(&FlowKey{Kind: kind, Role: role}, none, ebpf.UpdateNoExist)
 			if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 				return fmt.Errorf("reserve the overflow flows: %w", err)
 			}
@@ -167,30 +232,31 @@ func reserveOverflow(table *ebpf.Map) error {
 }
 
 // Harvest folds all sockets into their flows and hands every flow of the round to
-// yield. Key and flow are valid during the call only. After an error part of the round
-// may have been handed over; the rest comes with the next harvest.
+// yield. Key, flow and detail are valid during the call only; detail is nil unless a
+// group of it was asked for. After an error part of the round may have been handed over;
+// the rest comes with the next harvest.
 //
 // With pins a round has to be settled before the next harvest, see [Sockops.Settle].
 //
 // Not safe for concurrent use with itself or Close.
-func (s *Sockops) Harvest(yield func(*FlowKey, *Flow)) error {
+func (s *Sockops) Harvest(yield Yield) error {
 	if s.pins != nil {
 		return s.harvestPinned(yield)
 	}
-	leftover := func(k *FlowKey, f *Flow) { // of a harvest that failed midway: its levels are old
+	leftover := func(k *FlowKey, f *Flow, d *Detail) { // of a harvest that failed midway: its levels are old
 		f.Open = [phases]uint32{}
-		yield(k, f)
+		yield(k, f, d)
 	}
-	if err := s.drain(s.spare, leftover); err != nil {
+	if err := s.drain(s.round+1, leftover); err != nil {
 		return err
 	}
 	if err := s.fold(); err != nil {
 		return err
 	}
-	if err := s.swapTables(s.round + 1); err != nil {
+	if err := s.beginRound(); err != nil {
 		return err
 	}
-	return s.drain(s.spare, yield)
+	return s.drain(s.round-1, yield)
 }
 
 // fold brings the flow table in use up to date with every socket.
@@ -198,20 +264,24 @@ func (s *Sockops) fold() error {
 	if err := readAll(s.walk); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
-	return s.trace()
+	return errors.Join(s.readClock(), s.trace())
 }
 
-// swapTables begins a round: the table in use becomes the spare one.
-func (s *Sockops) swapTables(round uint32) error {
-	if err := s.objects.ThisRound.Set(round); err != nil {
-		return fmt.Errorf("begin round %d: %w", round, err)
+// Yield takes one flow of a harvest.
+type Yield func(*FlowKey, *Flow, *Detail)
+
+// beginRound has programs that begin from here on use the other table, and returns when
+// none is left that uses the old one.
+func (s *Sockops) beginRound() error {
+	if err := s.objects.ThisRound.Set(s.round + 1); err != nil {
+		return fmt.Errorf("begin round %d: %w", s.round+1, err)
 	}
-	// Returns when no program uses the old table any more (synchronize_rcu).
-	if err := s.objects.Flows.Put(uint32(0), s.spare); err != nil {
-		return fmt.Errorf("swap the flow tables: %w", err)
+	s.round++
+	// It changes nothing, but an update of a map of maps waits for the programs that run
+	// (synchronize_rcu: maybe_wait_bpf_programs() in kernel/bpf/syscall.c, since 4.20).
+	if err := s.objects.Flows.Put(s.round&1, s.table(s.round)); err != nil {
+		return fmt.Errorf("wait for the flow table of round %d: %w", s.round-1, err)
 	}
-	s.round = round
-	s.inUse, s.spare = s.spare, s.inUse
 	return nil
 }
 
@@ -236,45 +306,17 @@ func drainReader(r io.Reader, w io.Writer) error {
 	}
 }
 
-// drain empties a table that the kernel does not use.
-func (s *Sockops) drain(table *ebpf.Map, yield func(*FlowKey, *Flow)) error {
-	if err := s.batches(table.BatchLookupAndDelete, new(ebpf.MapBatchCursor), yield); err != nil {
+// drain empties the table of a round in which the kernel is not.
+func (s *Sockops) drain(round uint32, yield Yield) error {
+	table := s.table(round)
+	if err := s.batch.each(table.BatchLookupAndDelete, new(ebpf.MapBatchCursor), yield); err != nil {
 		return fmt.Errorf("drain the flow table: %w", err)
 	}
 	return reserveOverflow(table)
 }
 
-// read reads a table that the kernel does not use, and leaves it as it is. After an error
-// it goes on at the cursor.
-func (s *Sockops) read(table *ebpf.Map, cursor *ebpf.MapBatchCursor, yield func(*FlowKey, *Flow)) error {
-	if err := s.batches(table.BatchLookup, cursor, yield); err != nil {
-		return fmt.Errorf("read the flow table: %w", err)
-	}
-	return nil
-}
-
-func (s *Sockops) batches(next func(*ebpf.MapBatchCursor, any, any, *ebpf.BatchOptions) (int, error), cursor *ebpf.MapBatchCursor, yield func(*FlowKey, *Flow)) error {
-	for {
-		n, err := next(cursor, s.keys, s.values, nil)
-		for i := range n {
-			if s.keys[i].Kind == KindFlow || s.values[i] != (Flow{}) {
-				yield(&s.keys[i], &s.values[i])
-			}
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return nil
-		case errors.Is(err, unix.ENOSPC): // a bucket holds more than the batch does
-			s.keys = make([]FlowKey, 2*len(s.keys))
-			s.values = make([]Flow, 2*len(s.values))
-		default:
-			return err
-		}
-	}
-}
-
-// trace attaches the tracepoint that folds sockets without callbacks, once there are any.
+// trace attaches the tracepoint that folds sockets without callbacks, once there are
+// any, or another program that might take them.
 func (s *Sockops) trace() error {
 	s.attaching.Lock()
 	defer s.attaching.Unlock()
@@ -282,26 +324,25 @@ func (s *Sockops) trace() error {
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
 	}
-	if traced == 0 || s.tracing != nil {
+	if s.tracing != nil || traced == 0 && !s.others() {
 		return nil
 	}
-	t, err := link.AttachTracing(link.TracingOptions{Program: s.objects.FlowState})
+	t, err := s.attachTracing(s.objects.FlowState, pinTracing)
 	if err != nil {
 		return fmt.Errorf("attach the state tracepoint: %w", explain(err))
 	}
 	s.tracing = t
-	if s.pins != nil {
-		return s.pins.own.replacePin(t, pinTracing)
-	}
 	return nil
 }
 
-// Stats are totals since [Load], with pins since the first one.
+// Stats are totals since [Load], with pins since the first one, but for Sockets.
 type Stats struct {
 	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
 	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
 	Traced      uint64
 	Unseen      uint64 // connections for which the kernel could make no storage
+	Refused     uint64 // connections past MaxSockets
+	Sockets     uint64 // watched now, listeners included
 	Overflowed  uint64 // additions to an overflow flow because the table was full
 	SmoothedRTT uint64 // RTT samples that were the smoothed one (kernels before 6.10)
 }
@@ -311,6 +352,8 @@ func (s *Sockops) Stats() (Stats, error) {
 	var st Stats
 	err := errors.Join(
 		s.objects.Unseen.Get(&st.Unseen),
+		s.objects.Refused.Get(&st.Refused),
+		s.objects.Sockets.Get(&st.Sockets),
 		s.objects.TracedSockets.Get(&st.Traced),
 		s.objects.Overflowed.Get(&st.Overflowed),
 		s.objects.SmoothedRtt.Get(&st.SmoothedRTT),
@@ -331,8 +374,10 @@ func (s *Sockops) Close() error {
 				s.release()
 			}
 		}
-		if s.tracing != nil {
-			errs = append(errs, s.tracing.Close())
+		for _, l := range []link.Link{s.tracing, s.synacks, s.windows} {
+			if l != nil {
+				errs = append(errs, l.Close())
+			}
 		}
 		if s.walk != nil {
 			errs = append(errs, s.walk.Close())

@@ -13,6 +13,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type sockopsCgroupNames struct {
+	_     structs.HostLayout
+	Level [8][96]int8
+}
+
 type sockopsConn struct {
 	_    structs.HostLayout
 	Lock struct {
@@ -21,12 +26,12 @@ type sockopsConn struct {
 	}
 	Role             uint8
 	Phase            uint8
-	Flags            uint8
-	Traced           uint8
+	Flags            uint16
 	Sent             uint64
 	Received         uint64
 	SegmentsSent     uint32
 	SegmentsReceived uint32
+	SegmentsOut      uint32
 	Retransmissions  uint32
 	Timeouts         uint16
 	TimerCalls       uint16
@@ -34,6 +39,7 @@ type sockopsConn struct {
 	Round            uint32
 	Walked           uint32
 	SegmentsAtFin    uint32
+	Unused           uint32
 	Rtt              struct {
 		_             structs.HostLayout
 		SumUs         uint64
@@ -42,6 +48,32 @@ type sockopsConn struct {
 		Count         [8]uint16
 		Bucket        [8]uint8
 	}
+	Detail struct {
+		_             structs.HostLayout
+		Limits        [3]uint32
+		DsackDups     uint32
+		DeliveredCe   uint32
+		Fast          uint32
+		TailLossProbe uint32
+		Timeout       uint32
+		Spurious      uint32
+		ZeroWindows   uint32
+	}
+}
+
+type sockopsDetail struct {
+	_               structs.HostLayout
+	Limits          [3]uint64
+	Retransmissions [3][5]uint32
+	ZeroWindows     uint32
+	EcnMarks        uint32
+	Unused          uint32
+}
+
+type sockopsDetailedFlow struct {
+	_      structs.HostLayout
+	Flow   sockopsFlow
+	Detail sockopsDetail
 }
 
 type sockopsFlow struct {
@@ -50,6 +82,7 @@ type sockopsFlow struct {
 	Received         uint64
 	SegmentsSent     uint64
 	SegmentsReceived uint64
+	SegmentsOut      uint64
 	Retransmissions  [3]uint64
 	Timeouts         [3]uint64
 	Attempted        uint32
@@ -65,15 +98,17 @@ type sockopsFlow struct {
 }
 
 type sockopsFlowKey struct {
-	_         structs.HostLayout
-	Local     [16]uint8
-	Peer      [16]uint8
-	Netns     uint32
-	LocalPort uint16
-	PeerPort  uint16
-	Role      uint8
-	Kind      uint8
-	Unused    [2]uint8
+	_           structs.HostLayout
+	Local       [16]uint8
+	Peer        [16]uint8
+	Cgroup      uint64
+	Netns       uint32
+	Translation uint32
+	LocalPort   uint16
+	PeerPort    uint16
+	Role        uint8
+	Kind        uint8
+	Unused      [2]uint8
 }
 
 type sockopsHistogram struct {
@@ -85,28 +120,52 @@ type sockopsHistogram struct {
 	Buckets       [88]uint32
 }
 
+type sockopsTuple struct {
+	_         structs.HostLayout
+	Local     [16]uint8
+	Peer      [16]uint8
+	LocalPort uint16
+	PeerPort  uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	sockopsMapCgroups                 = "cgroups"
 	sockopsMapConns                   = "conns"
 	sockopsMapFlows                   = "flows"
 	sockopsMapFlowsA                  = "flows_a"
 	sockopsMapFlowsB                  = "flows_b"
 	sockopsMapNamespaces              = "namespaces"
+	sockopsMapSynacks                 = "synacks"
+	sockopsMapTranslations            = "translations"
 	sockopsProgFlowAdopt              = "flow_adopt"
 	sockopsProgFlowNamespaces         = "flow_namespaces"
 	sockopsProgFlowRelease            = "flow_release"
 	sockopsProgFlowSockops            = "flow_sockops"
 	sockopsProgFlowState              = "flow_state"
+	sockopsProgFlowSynack             = "flow_synack"
 	sockopsProgFlowWalk               = "flow_walk"
+	sockopsProgFlowWindow             = "flow_window"
 	sockopsVarAdoptedSockets          = "adopted_sockets"
 	sockopsVarCgroupId                = "cgroup_id"
+	sockopsVarCgroupsUnnamed          = "cgroups_unnamed"
+	sockopsVarClockJiffies            = "clock_jiffies"
+	sockopsVarClockNs                 = "clock_ns"
+	sockopsVarContainers              = "containers"
+	sockopsVarDetailGroups            = "detail_groups"
+	sockopsVarMaxSockets              = "max_sockets"
+	sockopsVarNat                     = "nat"
 	sockopsVarOverflowed              = "overflowed"
+	sockopsVarRefused                 = "refused"
 	sockopsVarSmoothedRtt             = "smoothed_rtt"
+	sockopsVarSockets                 = "sockets"
 	sockopsVarSocketsOfMoreNamespaces = "sockets_of_more_namespaces"
+	sockopsVarSynacksUntold           = "synacks_untold"
 	sockopsVarThisRound               = "this_round"
 	sockopsVarTracedSockets           = "traced_sockets"
+	sockopsVarTranslationsComplete    = "translations_complete"
 	sockopsVarUnseen                  = "unseen"
 	sockopsVarWalked                  = "walked"
 )
@@ -158,18 +217,23 @@ type sockopsProgramSpecs struct {
 	FlowRelease    *ebpf.ProgramSpec `ebpf:"flow_release"`
 	FlowSockops    *ebpf.ProgramSpec `ebpf:"flow_sockops"`
 	FlowState      *ebpf.ProgramSpec `ebpf:"flow_state"`
+	FlowSynack     *ebpf.ProgramSpec `ebpf:"flow_synack"`
 	FlowWalk       *ebpf.ProgramSpec `ebpf:"flow_walk"`
+	FlowWindow     *ebpf.ProgramSpec `ebpf:"flow_window"`
 }
 
 // sockopsMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type sockopsMapSpecs struct {
-	Conns      *ebpf.MapSpec `ebpf:"conns"`
-	Flows      *ebpf.MapSpec `ebpf:"flows"`
-	FlowsA     *ebpf.MapSpec `ebpf:"flows_a"`
-	FlowsB     *ebpf.MapSpec `ebpf:"flows_b"`
-	Namespaces *ebpf.MapSpec `ebpf:"namespaces"`
+	Cgroups      *ebpf.MapSpec `ebpf:"cgroups"`
+	Conns        *ebpf.MapSpec `ebpf:"conns"`
+	Flows        *ebpf.MapSpec `ebpf:"flows"`
+	FlowsA       *ebpf.MapSpec `ebpf:"flows_a"`
+	FlowsB       *ebpf.MapSpec `ebpf:"flows_b"`
+	Namespaces   *ebpf.MapSpec `ebpf:"namespaces"`
+	Synacks      *ebpf.MapSpec `ebpf:"synacks"`
+	Translations *ebpf.MapSpec `ebpf:"translations"`
 }
 
 // sockopsVariableSpecs contains global variables before they are loaded into the kernel.
@@ -178,11 +242,22 @@ type sockopsMapSpecs struct {
 type sockopsVariableSpecs struct {
 	AdoptedSockets          *ebpf.VariableSpec `ebpf:"adopted_sockets"`
 	CgroupId                *ebpf.VariableSpec `ebpf:"cgroup_id"`
+	CgroupsUnnamed          *ebpf.VariableSpec `ebpf:"cgroups_unnamed"`
+	ClockJiffies            *ebpf.VariableSpec `ebpf:"clock_jiffies"`
+	ClockNs                 *ebpf.VariableSpec `ebpf:"clock_ns"`
+	Containers              *ebpf.VariableSpec `ebpf:"containers"`
+	DetailGroups            *ebpf.VariableSpec `ebpf:"detail_groups"`
+	MaxSockets              *ebpf.VariableSpec `ebpf:"max_sockets"`
+	Nat                     *ebpf.VariableSpec `ebpf:"nat"`
 	Overflowed              *ebpf.VariableSpec `ebpf:"overflowed"`
+	Refused                 *ebpf.VariableSpec `ebpf:"refused"`
 	SmoothedRtt             *ebpf.VariableSpec `ebpf:"smoothed_rtt"`
+	Sockets                 *ebpf.VariableSpec `ebpf:"sockets"`
 	SocketsOfMoreNamespaces *ebpf.VariableSpec `ebpf:"sockets_of_more_namespaces"`
+	SynacksUntold           *ebpf.VariableSpec `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.VariableSpec `ebpf:"this_round"`
 	TracedSockets           *ebpf.VariableSpec `ebpf:"traced_sockets"`
+	TranslationsComplete    *ebpf.VariableSpec `ebpf:"translations_complete"`
 	Unseen                  *ebpf.VariableSpec `ebpf:"unseen"`
 	Walked                  *ebpf.VariableSpec `ebpf:"walked"`
 }
@@ -207,20 +282,26 @@ func (o *sockopsObjects) Close() error {
 //
 // It can be passed to loadSockopsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type sockopsMaps struct {
-	Conns      *ebpf.Map `ebpf:"conns"`
-	Flows      *ebpf.Map `ebpf:"flows"`
-	FlowsA     *ebpf.Map `ebpf:"flows_a"`
-	FlowsB     *ebpf.Map `ebpf:"flows_b"`
-	Namespaces *ebpf.Map `ebpf:"namespaces"`
+	Cgroups      *ebpf.Map `ebpf:"cgroups"`
+	Conns        *ebpf.Map `ebpf:"conns"`
+	Flows        *ebpf.Map `ebpf:"flows"`
+	FlowsA       *ebpf.Map `ebpf:"flows_a"`
+	FlowsB       *ebpf.Map `ebpf:"flows_b"`
+	Namespaces   *ebpf.Map `ebpf:"namespaces"`
+	Synacks      *ebpf.Map `ebpf:"synacks"`
+	Translations *ebpf.Map `ebpf:"translations"`
 }
 
 func (m *sockopsMaps) Close() error {
 	return _SockopsClose(
+		m.Cgroups,
 		m.Conns,
 		m.Flows,
 		m.FlowsA,
 		m.FlowsB,
 		m.Namespaces,
+		m.Synacks,
+		m.Translations,
 	)
 }
 
@@ -230,11 +311,22 @@ func (m *sockopsMaps) Close() error {
 type sockopsVariables struct {
 	AdoptedSockets          *ebpf.Variable `ebpf:"adopted_sockets"`
 	CgroupId                *ebpf.Variable `ebpf:"cgroup_id"`
+	CgroupsUnnamed          *ebpf.Variable `ebpf:"cgroups_unnamed"`
+	ClockJiffies            *ebpf.Variable `ebpf:"clock_jiffies"`
+	ClockNs                 *ebpf.Variable `ebpf:"clock_ns"`
+	Containers              *ebpf.Variable `ebpf:"containers"`
+	DetailGroups            *ebpf.Variable `ebpf:"detail_groups"`
+	MaxSockets              *ebpf.Variable `ebpf:"max_sockets"`
+	Nat                     *ebpf.Variable `ebpf:"nat"`
 	Overflowed              *ebpf.Variable `ebpf:"overflowed"`
+	Refused                 *ebpf.Variable `ebpf:"refused"`
 	SmoothedRtt             *ebpf.Variable `ebpf:"smoothed_rtt"`
+	Sockets                 *ebpf.Variable `ebpf:"sockets"`
 	SocketsOfMoreNamespaces *ebpf.Variable `ebpf:"sockets_of_more_namespaces"`
+	SynacksUntold           *ebpf.Variable `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.Variable `ebpf:"this_round"`
 	TracedSockets           *ebpf.Variable `ebpf:"traced_sockets"`
+	TranslationsComplete    *ebpf.Variable `ebpf:"translations_complete"`
 	Unseen                  *ebpf.Variable `ebpf:"unseen"`
 	Walked                  *ebpf.Variable `ebpf:"walked"`
 }
@@ -248,7 +340,9 @@ type sockopsPrograms struct {
 	FlowRelease    *ebpf.Program `ebpf:"flow_release"`
 	FlowSockops    *ebpf.Program `ebpf:"flow_sockops"`
 	FlowState      *ebpf.Program `ebpf:"flow_state"`
+	FlowSynack     *ebpf.Program `ebpf:"flow_synack"`
 	FlowWalk       *ebpf.Program `ebpf:"flow_walk"`
+	FlowWindow     *ebpf.Program `ebpf:"flow_window"`
 }
 
 func (p *sockopsPrograms) Close() error {
@@ -258,7 +352,9 @@ func (p *sockopsPrograms) Close() error {
 		p.FlowRelease,
 		p.FlowSockops,
 		p.FlowState,
+		p.FlowSynack,
 		p.FlowWalk,
+		p.FlowWindow,
 	)
 }
 

@@ -37,6 +37,9 @@ func load(t testing.TB, o Options) *Sockops {
 	if o.MaxFlows == 0 {
 		o.MaxFlows = 1024
 	}
+	if o.MaxSockets == 0 {
+		o.MaxSockets = 1 << 20
+	}
 	s, err := Load(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
@@ -54,7 +57,7 @@ func supported(t testing.TB) error {
 // totals sums what harvests hand over, by role of the local end.
 type totals map[uint8]*Flow
 
-func (s totals) add(k *FlowKey, f *Flow) {
+func (s totals) add(k *FlowKey, f *Flow, _ *Detail) {
 	sum := s[k.Role]
 	if sum == nil {
 		sum = &Flow{}
@@ -94,8 +97,8 @@ func (s totals) settle(t testing.TB, p *Sockops) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		open := uint64(0)
-		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) {
-			s.add(k, f)
+		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow, _ *Detail) {
+			s.add(k, f, nil)
 			for _, n := range f.Open {
 				open += uint64(n)
 			}
@@ -227,7 +230,7 @@ func TestMappedAddressIsIPv4(t *testing.T) {
 	p := load(t, Options{})
 	exchange(t, "tcp", "[::]:0", "127.0.0.1", 1, 1)
 	var local []netip.Addr
-	require.NoError(t, p.Harvest(func(k *FlowKey, _ *Flow) { local = append(local, netip.AddrFrom16(k.Local).Unmap()) }))
+	require.NoError(t, p.Harvest(func(k *FlowKey, _ *Flow, _ *Detail) { local = append(local, netip.AddrFrom16(k.Local).Unmap()) }))
 	loopback := netip.MustParseAddr("127.0.0.1")
 	assert.Equal(t, []netip.Addr{loopback, loopback}, local)
 }
@@ -411,7 +414,7 @@ func TestDropsOfAFullListenerAreCounted(t *testing.T) {
 	dialFull(t, full, 6)
 	var drops uint64
 	require.Eventually(t, func() bool {
-		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) {
+		require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow, _ *Detail) {
 			if k.Role == RoleListener {
 				assert.EqualValues(t, full.Port, k.LocalPort)
 				drops += uint64(f.ListenDrops)
@@ -429,8 +432,8 @@ func TestFlowsPastTheLimitAreCountedInTheOverflowFlow(t *testing.T) {
 		up, down = up+u, down+d
 	}
 	sum, flows, overflow := totals{}, 0, 0
-	require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) {
-		sum.add(k, f)
+	require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow, _ *Detail) {
+		sum.add(k, f, nil)
 		if k.Kind == KindOverflowIPv4 {
 			overflow++
 		} else {
@@ -455,7 +458,7 @@ func TestSocketsOutsideTheCgroupAreNotSeen(t *testing.T) {
 	require.NoError(t, err)
 	say(t, client, server, 10)
 	exchange(t, "tcp4", "127.0.0.1:0", "127.0.0.1", 1, 1)
-	require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow) { t.Errorf("unexpected flow %v", k) }))
+	require.NoError(t, p.Harvest(func(k *FlowKey, f *Flow, _ *Detail) { t.Errorf("unexpected flow %v", k) }))
 }
 
 func TestCloseTwiceAndSocketsLiveOn(t *testing.T) {

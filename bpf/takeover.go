@@ -16,41 +16,66 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// resume finds out how far the process before this one came. The tables and the slot are
-// loaded; nothing is attached yet by this process.
+// resume finds out how far the process before this one came. Nothing is attached yet by
+// this one.
 func (s *Sockops) resume() error {
 	p, g := s.pins, s.pins.own
+	if err := p.told.open(g); err != nil {
+		return err
+	}
 	p.report.Since = time.Unix(0, g.Delivered)
 	if !p.resumed {
 		return nil
 	}
 	p.report.Resumed = true
-	index, err := whichInUse(s.objects.Flows, s.inUse, s.spare)
-	if err != nil {
-		return fmt.Errorf("%w (remove %q to start anew)", err, g.path)
-	}
-	if index == 1 {
-		s.inUse, s.spare = s.spare, s.inUse
-	}
-	if g.Phase != settled {
-		if index == g.Retiring { // it was killed between the announcement and the swap
-			if err := s.swapTables(g.Round); err != nil {
-				return err
-			}
-			index = 1 - index
-		}
-		table, err := s.spare.Clone()
-		if err != nil {
+	for slot := range uint32(2) {
+		if err := s.checkSlot(slot); err != nil {
 			return err
 		}
-		p.leave(leftRound{of: g, table: table, index: g.Retiring, end: time.Unix(0, g.End)})
 	}
-	return s.objects.ThisRound.Get(&s.round)
+	if err := s.objects.ThisRound.Get(&s.round); err != nil {
+		return err
+	}
+	if s.round != g.Round { // it was killed between the announcement of the round and its begin
+		s.round = g.Round - 1
+		if err := s.beginRound(); err != nil {
+			return err
+		}
+	}
+	if g.Phase == settled {
+		return nil
+	}
+	table, err := s.table(s.round - 1).Clone()
+	if err != nil {
+		return err
+	}
+	p.leave(leftRound{of: g, table: table, end: time.Unix(0, g.End)})
+	return nil
+}
+
+// checkSlot puts the pinned table into its slot, should the process before have been killed
+// while it replaced an empty one (see renewSpare).
+func (s *Sockops) checkSlot(slot uint32) error {
+	var id ebpf.MapID
+	if err := s.objects.Flows.Lookup(slot, &id); err != nil {
+		return fmt.Errorf("find the flow table in slot %d: %w", slot, err)
+	}
+	info, err := s.table(slot).Info()
+	if err != nil {
+		return err
+	}
+	if have, ok := info.ID(); ok && have == id {
+		return nil
+	}
+	if err := s.objects.Flows.Put(slot, s.table(slot)); err != nil {
+		return fmt.Errorf("put the flow table into slot %d: %w", slot, err)
+	}
+	return nil
 }
 
 // leave queues a round that another process did not deliver.
 func (p *pins) leave(r leftRound) {
-	if r.of.Phase == offered && r.index == r.of.Retiring {
+	if r.of.Phase == offered && !r.final {
 		p.report.Uncertain++
 	}
 	p.left = append(p.left, r)
@@ -67,8 +92,11 @@ func (s *Sockops) takeOver(path string) error {
 	if err := s.takeLink(path); err != nil {
 		return err
 	}
-	if err := s.trace(); err != nil {
-		return err
+	if p.own.Object != object() {
+		p.own.Object = object()
+		if err := p.own.save(); err != nil {
+			return err
+		}
 	}
 	old := p.old
 	p.old = nil
@@ -200,34 +228,48 @@ func (s *Sockops) retire(g *generation) error {
 
 // salvage queues what an old generation has counted.
 func (s *Sockops) salvage(g *generation) error {
-	t, err := g.tables()
+	last, other, err := g.tables()
 	if err != nil {
 		return err
 	}
-	if err := g.fold(t); err != nil {
-		return errors.Join(err, t.close())
+	defer other.Close()
+	if err := g.fold(last); err != nil {
+		return errors.Join(err, last.Close())
 	}
 	p := s.pins
 	if since := time.Unix(0, g.Delivered); since.Before(p.report.Since) {
 		p.report.Since = since
 	}
-	if g.Phase != settled && g.Retiring != t.index {
-		p.leave(leftRound{of: g, table: t.retired, index: 1 - t.index, end: time.Unix(0, g.End)})
-	} else if err := t.retired.Close(); err != nil {
+	if g.Phase != settled {
+		table, err := other.Clone()
+		if err != nil {
+			return err
+		}
+		p.leave(leftRound{of: g, table: table, end: time.Unix(0, g.End)})
+	}
+	emptied, err := other.Clone()
+	if err != nil {
 		return err
 	}
-	p.leave(leftRound{of: g, table: t.inUse, index: t.index, end: time.Now(), final: true})
-	return t.slot.Close()
+	p.leave(leftRound{of: g, table: last, other: emptied, end: time.Now(), final: true})
+	return nil
 }
 
-// fold brings the table in use up to date with the generation's sockets, and returns when
-// nothing will be added to it any more.
-func (g *generation) fold(t *flowTables) error {
-	if err := os.Remove(g.pin(pinTracing)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("unpin the state tracepoint: %w", err)
+// fold brings the tables up to date with the generation's sockets, and returns when nothing
+// will be added to them any more.
+func (g *generation) fold(last *ebpf.Map) error {
+	for _, name := range []string{pinTracing, pinSynacks, pinWindows} {
+		if err := os.Remove(g.pin(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("unpin %q: %w", g.pin(name), err)
+		}
 	}
-	// Waits until no program uses the slot (synchronize_rcu).
-	if err := t.slot.Put(uint32(0), t.inUse); err != nil {
+	slots, err := ebpf.LoadPinnedMap(g.pin(sockopsMapFlows), nil)
+	if err != nil {
+		return fmt.Errorf("open the pinned map %q: %w", g.pin(sockopsMapFlows), explain(err))
+	}
+	defer slots.Close()
+	// It changes nothing, but waits for the programs that run (see beginRound).
+	if err := slots.Put(g.Round&1, last); err != nil {
 		return fmt.Errorf("wait for the programs of %q: %w", g.path, err)
 	}
 	return g.foldSockets()
@@ -253,14 +295,15 @@ func (g *generation) foldSockets() error {
 
 // countFlows counts the entries of tables that cannot be read, the overflow flows apart.
 func (g *generation) countFlows() int {
-	t, err := g.tables()
+	last, other, err := g.tables()
 	if err != nil {
 		return 0 // they are gone
 	}
-	defer t.close()
-	n := entries(t.inUse)
+	defer last.Close()
+	defer other.Close()
+	n := entries(last)
 	if g.state == nil || g.Phase != settled {
-		n += entries(t.retired)
+		n += entries(other)
 	}
 	return n
 }

@@ -24,7 +24,7 @@ type flows struct {
 	attempted, opened, closed, orderly, open                                  uint64
 }
 
-func (f *flows) add(_ *bpf.FlowKey, v *bpf.Flow) {
+func (f *flows) add(_ *bpf.FlowKey, v *bpf.Flow, _ *bpf.Detail) {
 	f.sent += v.Sent
 	f.received += v.Received
 	f.segmentsSent += v.SegmentsSent
@@ -66,7 +66,7 @@ func TestManyShortConnectionsUnderHarvestsThatNeverPause(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var harvesting sync.WaitGroup
 	harvest := func(host *netlab.Node) (*bpf.Sockops, *flows) {
-		program, err := bpf.Load(bpf.Options{CgroupPath: host.CgroupPath(), MaxFlows: 1000})
+		program, err := bpf.Load(bpf.Options{CgroupPath: host.CgroupPath(), MaxFlows: 1000, MaxSockets: 1 << 20})
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, program.Close()) })
 		sum := &flows{}

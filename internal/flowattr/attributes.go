@@ -56,6 +56,21 @@ const (
 	ErrorOther       = "_OTHER"
 )
 
+// Values of [Limit].
+const (
+	LimitBusy           = "busy"
+	LimitReceiverWindow = "receiver_window"
+	LimitSendBuffer     = "send_buffer"
+)
+
+// Values of [RetransmitType].
+const (
+	RetransmitFast          = "fast"
+	RetransmitTailLossProbe = "tail_loss_probe"
+	RetransmitTimeout       = "timeout"
+	RetransmitSpurious      = "spurious"
+)
+
 // Attributes that the flowmonitor processor adds for one end of a flow, behind
 // [LocalPrefix] or [RemotePrefix]: the resource's own OpenTelemetry (or contrib) name.
 const (

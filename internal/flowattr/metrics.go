@@ -54,6 +54,10 @@ const (
 	MetricListenDrops               = "flow.tcp.listen.drops"
 	MetricRTT                       = "flow.tcp.rtt"
 	MetricConnectDuration           = "flow.tcp.connect.duration"
+	MetricTime                      = "flow.tcp.time"
+	MetricZeroWindows               = "flow.tcp.zero_windows"
+	MetricECNMarks                  = "flow.tcp.ecn.marks"
+	MetricSynAckRetransmissions     = "flow.tcp.syn_ack.retransmissions"
 )
 
 // FlowMetrics is the table of the flow metrics in the order in which they are
@@ -63,7 +67,7 @@ var FlowMetrics = []Metric{
 	{MetricReceived, KindSum, "By", "Payload bytes received in order: the kernel's `bytes_received` without the peer's FIN.", nil},
 	{MetricSegmentsSent, KindSum, "{segment}", "Data segments sent, retransmissions of data included (`data_segs_out`).", nil},
 	{MetricSegmentsReceived, KindSum, "{segment}", "Data segments received (`data_segs_in`).", nil},
-	{MetricRetransmissions, KindSum, "{segment}", "Segments retransmitted (growth of `total_retrans`).", []string{Phase}},
+	{MetricRetransmissions, KindSum, "{segment}", "Segments retransmitted (growth of `total_retrans`). With `detail: [retransmit_type]` by what made the kernel do so: `fast`, `tail_loss_probe`, `timeout`, or `spurious` if the peer had it already (DSACK); without type if that is not known.", []string{Phase, RetransmitType}},
 	{MetricTimeouts, KindSum, "{timeout}", "Timer expirations that led to a retransmission (`total_rto`).", []string{Phase}},
 	{MetricConnectionsAttempted, KindSum, "{connection}", "Handshakes started (first SYN) by clients.", nil},
 	{MetricConnectionsOpened, KindSum, "{connection}", "Connections that reached ESTABLISHED.", nil},
@@ -75,6 +79,10 @@ var FlowMetrics = []Metric{
 	{MetricListenDrops, KindSum, "{connection}", "SYNs and finished handshakes that a listener dropped (`sk_drops`). Carries the listener's address and port only.", nil},
 	{MetricRTT, KindExponentialHistogram, "s", "Round-trip time: every sample that the kernel hands to the RTT callback.", nil},
 	{MetricConnectDuration, KindExponentialHistogram, "s", "Time from SYN to ESTABLISHED, clients.", nil},
+	{MetricTime, KindSum, "s", "`detail: [limits]`. What the sender waited for (the kernel's `chrono`): `receiver_window`, `send_buffer`, or `busy`: acknowledgements, and neither of the others. Together `tcpi_busy_time`.", []string{Limit}},
+	{MetricZeroWindows, KindSum, "{segment}", "`detail: [zero_windows]`. Segments by which the peer closed its receive window.", nil},
+	{MetricECNMarks, KindSum, "{segment}", "`detail: [ecn]`. Segments sent that the network marked and the peer acknowledged as such (`delivered_ce`).", nil},
+	{MetricSynAckRetransmissions, KindSum, "{segment}", "SYN-ACKs sent again for handshakes that were not completed. Of the host, or with `detail: [netns]` of a network namespace: it carries `flow.netns` only.", nil},
 }
 
 // Names of the nhi processor's metrics.

@@ -25,6 +25,17 @@ const (
 	TemporalityCumulative Temporality = "cumulative"
 )
 
+// Groups of [Config].Detail.
+const (
+	DetailLimits         = "limits"          // flow.tcp.time
+	DetailRetransmitType = "retransmit_type" // network.tcp.retransmit.type on flow.tcp.retransmissions
+	DetailNetns          = "netns"           // flow.netns
+	DetailZeroWindows    = "zero_windows"    // flow.tcp.zero_windows
+	DetailECN            = "ecn"             // flow.tcp.ecn.marks
+)
+
+var detailGroupNames = []string{DetailLimits, DetailRetransmitType, DetailNetns, DetailZeroWindows, DetailECN}
+
 const (
 	// A harvest walks every socket of the host: more than one a second is load without use.
 	minCollectionInterval = time.Second
@@ -38,6 +49,12 @@ const (
 
 	// The kernel takes 1 kB a flow in each of two tables: this is 2 GiB.
 	maxMaxFlows = 1 << 20
+
+	// 384 B a socket: 192 MiB of kernel memory, charged to the collector's cgroup. Hosts
+	// with more sockets exist; who runs one sizes its memory knowingly.
+	defaultMaxSockets = 1 << 19
+	// The kernel keeps the bound in 32 bits; 2³⁰ would take 384 GiB.
+	maxMaxSockets = 1 << 30
 )
 
 // Config is the configuration of the receiver.
@@ -55,6 +72,9 @@ type Config struct {
 	// MaxFlows is how many flows the kernel holds, and whose streams are remembered. Past
 	// it traffic is counted in the overflow flows.
 	MaxFlows int `mapstructure:"max_flows"`
+	// MaxSockets is how many sockets are watched at once. Connections past it are counted
+	// as refused, and not seen.
+	MaxSockets int `mapstructure:"max_sockets"`
 	// IdleTimeout is how long the end of a silent stream is remembered.
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 	// Temporality of sums and histograms.
@@ -65,7 +85,8 @@ type Config struct {
 	NAT bool `mapstructure:"nat"`
 	// Container is not supported yet.
 	Container bool `mapstructure:"container"`
-	// Detail is not supported yet.
+	// Detail are groups of counters to keep besides the usual ones: limits,
+	// retransmit_type, netns, zero_windows, ecn.
 	Detail []string `mapstructure:"detail"`
 	// DropCapabilities is not supported yet.
 	DropCapabilities bool `mapstructure:"drop_capabilities"`
@@ -81,6 +102,7 @@ func createDefaultConfig() component.Config {
 		CollectionInterval: 30 * time.Second,
 		AdoptExisting:      true,
 		MaxFlows:           16384,
+		MaxSockets:         defaultMaxSockets,
 		IdleTimeout:        time.Hour,
 		Temporality:        TemporalityDelta,
 	}
@@ -113,6 +135,14 @@ func (c *Config) Validate() error {
 	if c.MaxFlows < 1 || c.MaxFlows > maxMaxFlows {
 		refuse("'max_flows' must be from 1 to %d: is %d", maxMaxFlows, c.MaxFlows)
 	}
+	if c.MaxSockets < 1 || c.MaxSockets > maxMaxSockets {
+		refuse("'max_sockets' must be from 1 to %d: is %d", maxMaxSockets, c.MaxSockets)
+	}
+	for _, name := range c.Detail {
+		if !slices.Contains(detailGroupNames, name) {
+			refuse("'detail' must hold names of %q: has %q", detailGroupNames, name)
+		}
+	}
 	if longest := c.CollectionInterval + c.jitter(); c.IdleTimeout < longest {
 		refuse("'idle_timeout' must be at least 'collection_interval' + 'jitter' (%v): is %v", longest, c.IdleTimeout)
 	}
@@ -141,9 +171,6 @@ func (c *Config) validateUnsupported() (errs []error) {
 	}
 	if c.Container {
 		refuse("container", "false", true)
-	}
-	if len(c.Detail) > 0 {
-		refuse("detail", "empty", c.Detail)
 	}
 	if c.DropCapabilities {
 		refuse("drop_capabilities", "false", true)

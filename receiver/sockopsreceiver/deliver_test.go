@@ -33,10 +33,10 @@ func TestWhatThePipelineRefusesGoesOutLater(t *testing.T) {
 			return nil
 		}}
 		play(t, &fakeKernel{rounds: [][]counted{
-			{{web, bpf.Flow{Sent: 1}}},
-			{{web, bpf.Flow{Sent: 10}}},
-			{{web, bpf.Flow{Sent: 100}}},
-			{{api, bpf.Flow{Sent: 1000}}},
+			{{web, bpf.Flow{Sent: 1}, nil}},
+			{{web, bpf.Flow{Sent: 10}, nil}},
+			{{web, bpf.Flow{Sent: 100}, nil}},
+			{{api, bpf.Flow{Sent: 1000}, nil}},
 		}}, p)
 		assert.Equal(t, []int64{1, 110, 1000}, values(p.AllMetrics(), flowattr.MetricSent))
 		late := points(p.AllMetrics(), flowattr.MetricSent)[1]
@@ -53,9 +53,9 @@ func TestWhatIsRefusedForGoodIsLostButNotTheStream(t *testing.T) {
 			return nil
 		}}
 		play(t, &fakeKernel{rounds: [][]counted{
-			{{web, bpf.Flow{Sent: 1}}},
-			{{web, bpf.Flow{Sent: 10}}},
-			{{web, bpf.Flow{Sent: 100}}},
+			{{web, bpf.Flow{Sent: 1}, nil}},
+			{{web, bpf.Flow{Sent: 10}, nil}},
+			{{web, bpf.Flow{Sent: 100}, nil}},
 		}}, p)
 		assert.Equal(t, []int64{1, 100}, values(p.AllMetrics(), flowattr.MetricSent))
 		sent := points(p.AllMetrics(), flowattr.MetricSent)
@@ -72,9 +72,9 @@ func TestTotalsSurviveAPermanentRefusal(t *testing.T) {
 			return nil
 		}}
 		play(t, &fakeKernel{rounds: [][]counted{
-			{{web, bpf.Flow{Sent: 1}}},
-			{{web, bpf.Flow{Sent: 10}}},
-			{{web, bpf.Flow{Sent: 100}}},
+			{{web, bpf.Flow{Sent: 1}, nil}},
+			{{web, bpf.Flow{Sent: 10}, nil}},
+			{{web, bpf.Flow{Sent: 100}, nil}},
 		}}, p, func(c *Config) { c.Temporality = TemporalityCumulative })
 		assert.Equal(t, []int64{1, 111, 111}, values(p.AllMetrics(), flowattr.MetricSent), "and the round of the shutdown")
 	})
@@ -83,7 +83,7 @@ func TestTotalsSurviveAPermanentRefusal(t *testing.T) {
 func TestALastRoundThatIsRefusedIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &picky{answer: func(int) error { return errFull }}
-		r := newTestReceiver(t, &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}}}, p)
+		r := newTestReceiver(t, &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}}}, p)
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		require.ErrorIs(t, r.Shutdown(t.Context()), errFull)
 		require.NoError(t, r.Shutdown(t.Context()))

@@ -28,8 +28,9 @@ import (
 
 // counted is what the kernel counted for one flow in one round.
 type counted struct {
-	key  bpf.FlowKey
-	flow bpf.Flow
+	key    bpf.FlowKey
+	flow   bpf.Flow
+	detail *bpf.Detail
 }
 
 // fakeKernel plays package bpf: harvest n gives rounds[n], and those after the last
@@ -40,6 +41,7 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
+	synAcks map[uint32]int64
 
 	mu       sync.Mutex
 	harvests []time.Time
@@ -75,7 +77,14 @@ func (k *fakeKernel) Adopt(ctx context.Context) (bpf.AdoptStats, error) {
 	return bpf.AdoptStats{}, nil
 }
 
-func (k *fakeKernel) Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error {
+func (k *fakeKernel) SynAcks() (map[uint32]int64, error) {
+	defer k.alone()()
+	return k.synAcks, nil
+}
+
+func (k *fakeKernel) Jiffy() time.Duration { return 4 * time.Millisecond }
+
+func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	defer k.alone()()
 	n := len(k.harvests)
 	k.harvests = append(k.harvests, time.Now())
@@ -84,7 +93,7 @@ func (k *fakeKernel) Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error {
 		round = k.rounds[n]
 	}
 	for _, c := range round {
-		yield(&c.key, &c.flow)
+		yield(&c.key, &c.flow, c.detail)
 		c.key, c.flow = bpf.FlowKey{Role: 9}, bpf.Flow{Sent: 1 << 40} // valid during the call only
 	}
 	if k.harvest != nil {

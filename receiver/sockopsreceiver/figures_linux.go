@@ -25,15 +25,21 @@ var (
 // figures are what the receiver's own observable metrics show: as of the last round,
 // so that who reads them never meets the source, which may just be closing.
 type figures struct {
-	flows, remembered, overflowed, traced, unseen, smoothed atomic.Int64
+	flows, remembered, overflowed, traced, unseen, refused, sockets, smoothed atomic.Int64
 }
 
 // register shows the figures until the telemetry is shut down. An error says which are
 // not shown.
-func (f *figures) register(t *metadata.TelemetryBuilder, capacity int) error {
+func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapacity int) error {
 	show := func(n *atomic.Int64) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(n.Load())
+			return nil
+		}
+	}
+	constant := func(n int) metric.Int64Callback {
+		return func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(n))
 			return nil
 		}
 	}
@@ -43,10 +49,10 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity int) error {
 		t.RegisterReceiverSockopsFlowsOverflowedCallback(show(&f.overflowed)),
 		t.RegisterReceiverSockopsConnectionsTracedCallback(show(&f.traced)),
 		t.RegisterReceiverSockopsConnectionsUnseenCallback(show(&f.unseen)),
+		t.RegisterReceiverSockopsConnectionsRefusedCallback(show(&f.refused)),
+		t.RegisterReceiverSockopsSocketsCallback(show(&f.sockets)),
 		t.RegisterReceiverSockopsRttSmoothedCallback(show(&f.smoothed)),
-		t.RegisterReceiverSockopsFlowsCapacityCallback(func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(capacity))
-			return nil
-		}),
+		t.RegisterReceiverSockopsFlowsCapacityCallback(constant(capacity)),
+		t.RegisterReceiverSockopsSocketsCapacityCallback(constant(socketsCapacity)),
 	)
 }

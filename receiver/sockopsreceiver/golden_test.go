@@ -63,6 +63,15 @@ func everything() bpf.Flow {
 	}
 }
 
+func everyDetail() *bpf.Detail {
+	return &bpf.Detail{
+		Limits: [3]uint64{250, 500, 750},
+		// They are part of the 5, 6 and 7 of everything(); the last of each is not told.
+		Retransmissions: [3][5]uint32{{0, 0, 4, 1, 0}, {1, 1, 1, 1, 2}, {3, 0, 2, 0, 2}},
+		ZeroWindows:     28, EcnMarks: 29,
+	}
+}
+
 // What is written, for all that the kernel may count. One minute a round from
 // 2000-01-01; the last file of a case is the round of the shutdown, if it has points.
 func TestGolden(t *testing.T) {
@@ -76,50 +85,54 @@ func TestGolden(t *testing.T) {
 		rounds [][]counted
 	}{
 		"every_counter_and_error_type": {
-			rounds: [][]counted{{{web, everything()}}},
+			rounds: [][]counted{{{web, everything(), nil}}},
 		},
 		"silent_flows_and_vanished_gauges": {
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}}}, {api, bpf.Flow{Received: 70, Open: [3]uint32{1, 2, 0}}}},
-				{{web, bpf.Flow{Open: [3]uint32{0, 1, 0}}}},
-				{{web, bpf.Flow{Sent: 50, Closed: [5]uint32{1}}}},
+				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}}, nil}, {api, bpf.Flow{Received: 70, Open: [3]uint32{1, 2, 0}}, nil}},
+				{{web, bpf.Flow{Open: [3]uint32{0, 1, 0}}, nil}},
+				{{web, bpf.Flow{Sent: 50, Closed: [5]uint32{1}}, nil}},
 				{},
-				{{web, bpf.Flow{Sent: 7}}, {api, bpf.Flow{Received: 9}}},
+				{{web, bpf.Flow{Sent: 7}, nil}, {api, bpf.Flow{Received: 9}, nil}},
 			},
+		},
+		"every_detail": {
+			change: func(c *Config) { c.Detail = detailGroupNames },
+			rounds: [][]counted{{{web, everything(), everyDetail()}}},
 		},
 		"network_types_and_roles": {
 			rounds: [][]counted{{
-				{web, bpf.Flow{Sent: 1}},
-				{api, bpf.Flow{Sent: 2}},
-				{bpf.FlowKey{Local: address("::1"), Peer: address("::1"), PeerPort: 8080, Role: bpf.RoleClient}, bpf.Flow{Sent: 3}},
-				{bpf.FlowKey{Local: address("::ffff:127.0.0.1"), Peer: address("::ffff:127.0.0.1"), LocalPort: 80, Role: bpf.RoleServer}, bpf.Flow{Sent: 4}},
-				{unknown, bpf.Flow{Sent: 5}},
+				{web, bpf.Flow{Sent: 1}, nil},
+				{api, bpf.Flow{Sent: 2}, nil},
+				{bpf.FlowKey{Local: address("::1"), Peer: address("::1"), PeerPort: 8080, Role: bpf.RoleClient}, bpf.Flow{Sent: 3}, nil},
+				{bpf.FlowKey{Local: address("::ffff:127.0.0.1"), Peer: address("::ffff:127.0.0.1"), LocalPort: 80, Role: bpf.RoleServer}, bpf.Flow{Sent: 4}, nil},
+				{unknown, bpf.Flow{Sent: 5}, nil},
 			}},
 		},
 		"namespaces_are_one_flow": {
 			rounds: [][]counted{{
-				{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}, Rtt: micros(100, 400)}},
-				{otherNamespace, bpf.Flow{Sent: 10, Open: [3]uint32{0, 10, 0}, Rtt: micros(200)}},
+				{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}, Rtt: micros(100, 400)}, nil},
+				{otherNamespace, bpf.Flow{Sent: 10, Open: [3]uint32{0, 10, 0}, Rtt: micros(200)}, nil},
 			}},
 		},
 		"overflow": {
 			rounds: [][]counted{{
-				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, bpf.Flow{Sent: 1, Open: [3]uint32{0, 3, 0}}},
-				{bpf.FlowKey{Kind: bpf.KindOverflowIPv6, Role: bpf.RoleServer}, bpf.Flow{Sent: 2}},
-				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 4}},
+				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, bpf.Flow{Sent: 1, Open: [3]uint32{0, 3, 0}}, nil},
+				{bpf.FlowKey{Kind: bpf.KindOverflowIPv6, Role: bpf.RoleServer}, bpf.Flow{Sent: 2}, nil},
+				{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 4}, nil},
 			}},
 		},
 		"listeners": {
 			rounds: [][]counted{{
-				{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 24}},
-				{bpf.FlowKey{Local: address("::ffff:10.0.1.17"), LocalPort: 25, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 1}},
+				{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 24}, nil},
+				{bpf.FlowKey{Local: address("::ffff:10.0.1.17"), LocalPort: 25, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 1}, nil},
 			}},
 		},
 		"cumulative": {
 			change: func(c *Config) { c.Temporality = TemporalityCumulative },
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}, Rtt: micros(200, 300)}}},
-				{{web, bpf.Flow{Sent: 50, Retransmissions: [3]uint64{0, 1, 0}, Rtt: micros(100)}}, {api, bpf.Flow{Received: 5}}},
+				{{web, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}, Rtt: micros(200, 300)}, nil}},
+				{{web, bpf.Flow{Sent: 50, Retransmissions: [3]uint64{0, 1, 0}, Rtt: micros(100)}, nil}, {api, bpf.Flow{Received: 5}, nil}},
 				{},
 			},
 		},
@@ -127,7 +140,7 @@ func TestGolden(t *testing.T) {
 			change: func(c *Config) {
 				c.Resource = map[string]string{"host.id": "i-0123456789abcdef0", "host.name": "ip-10-0-1-17", "service.name": "edge", "cloud.region": "eu-west-1"}
 			},
-			rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}},
+			rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,15 +178,18 @@ func TestGolden(t *testing.T) {
 func TestMetricsComeInTheOrderOfTheirTable(t *testing.T) {
 	var sink consumertest.MetricsSink
 	synctest.Test(t, func(t *testing.T) {
-		play(t, &fakeKernel{rounds: [][]counted{{{api, bpf.Flow{ListenDrops: 1}}, {web, everything()}}}}, &sink)
+		play(t, &fakeKernel{rounds: [][]counted{{{api, bpf.Flow{ListenDrops: 1}, nil}, {web, everything(), everyDetail()}}}, synAcks: map[uint32]int64{1: 1}}, &sink)
 	})
 	batch := sink.AllMetrics()[0]
 	require.Equal(t, 1, batch.ResourceMetrics().Len())
 	scopes := batch.ResourceMetrics().At(0).ScopeMetrics()
 	require.Equal(t, 1, scopes.Len())
 	metrics := scopes.At(0).Metrics()
-	require.Equal(t, len(flowattr.FlowMetrics), metrics.Len())
+	first := flowattr.FlowMetrics[:len(flowattr.FlowMetrics)-1] // of SYN-ACKs it takes two rounds to tell
+	require.Equal(t, len(first), metrics.Len())
 	for i, m := range metrics.All() {
-		require.Equal(t, flowattr.FlowMetrics[i].Name, m.Name())
+		require.Equal(t, first[i].Name, m.Name())
 	}
+	next := sink.AllMetrics()[1].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+	require.Equal(t, flowattr.MetricSynAckRetransmissions, next.At(next.Len()-1).Name())
 }

@@ -34,7 +34,7 @@ func TestShutdownWithoutStart(t *testing.T) {
 func TestShutdownDeliversTheLastRoundOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink consumertest.MetricsSink
-		k := &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}}}
+		k := &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}}}
 		r := newTestReceiver(t, k, &sink)
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		time.Sleep(10 * time.Second)
@@ -61,7 +61,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 func TestTheRunDoesNotEndWithTheStartsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sink consumertest.MetricsSink
-		k := &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}}}
+		k := &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}}}
 		r := newTestReceiver(t, k, &sink)
 		ctx, cancel := context.WithCancel(t.Context())
 		require.NoError(t, r.Start(ctx, componenttest.NewNopHost()))
@@ -128,7 +128,7 @@ func (h *heedful) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error 
 func TestTheLastRoundComesWithAContextThatLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h heedful
-		play(t, &fakeKernel{rounds: [][]counted{{}}, always: []counted{{web, bpf.Flow{Sent: 1}}}}, &h)
+		play(t, &fakeKernel{rounds: [][]counted{{}}, always: []counted{{web, bpf.Flow{Sent: 1}, nil}}}, &h)
 		assert.Equal(t, []int64{1}, values(h.AllMetrics(), flowattr.MetricSent))
 	})
 }
@@ -153,7 +153,7 @@ func (d *deaf) ConsumeMetrics(context.Context, pmetric.Metrics) error {
 }
 
 func TestShutdownHeedsItsContext(t *testing.T) {
-	rounds := [][]counted{{{web, bpf.Flow{Sent: 1}}}, {{web, bpf.Flow{Sent: 1}}}}
+	rounds := [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}, {{web, bpf.Flow{Sent: 1}, nil}}}
 	t.Run("a pipeline that is stuck is cut short", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			k := &fakeKernel{rounds: rounds}
@@ -190,9 +190,9 @@ func TestAHarvestThatFailsIsReportedAndTheNextRoundGoesOn(t *testing.T) {
 		var sink consumertest.MetricsSink
 		k := &fakeKernel{
 			rounds: [][]counted{
-				{{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}}}},
-				{{web, bpf.Flow{Sent: 2}}},
-				{{web, bpf.Flow{Sent: 3, Open: [3]uint32{0, 1, 0}}}, {api, bpf.Flow{Sent: 4}}},
+				{{web, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}}, nil}},
+				{{web, bpf.Flow{Sent: 2}, nil}},
+				{{web, bpf.Flow{Sent: 3, Open: [3]uint32{0, 1, 0}}, nil}, {api, bpf.Flow{Sent: 4}, nil}},
 			},
 			harvest: func(n int) error {
 				if n == 1 {

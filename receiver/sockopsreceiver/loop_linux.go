@@ -38,6 +38,7 @@ type loop struct {
 	whole    pcommon.Timestamp // end of the last round that was harvested whole
 	failing  bool              // the last harvest failed
 	table    *streams.Table
+	synAcks  synAcks
 
 	done   chan struct{} // closed at the end, and then
 	result error         // says what went wrong in the last round

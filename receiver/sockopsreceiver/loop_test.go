@@ -100,7 +100,7 @@ func TestTimesRiseStrictly(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		var sink consumertest.MetricsSink
-		r := newTestReceiver(t, &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}}}, &sink)
+		r := newTestReceiver(t, &fakeKernel{rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}}}, &sink)
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		require.NoError(t, r.Shutdown(t.Context()))
 		p := points(sink.AllMetrics(), flowattr.MetricSent)[0]

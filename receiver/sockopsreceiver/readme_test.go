@@ -35,6 +35,9 @@ var attributes = []struct{ name, example, note string }{
 	{flowattr.Role, "client", "`client`, `server`, `unknown`: who opened the connection. `unknown` only for adopted connections of which the kernel does not tell"},
 	{flowattr.Overflow, "true", "the overflow flow: besides it only `network.type` and `flow.role`"},
 	{flowattr.Phase, "established", "state of the socket when it happened: `connect` is SYN_SENT and SYN_RECV, `established` ESTABLISHED, `close` every later state, data included"},
+	{flowattr.RetransmitType, "fast", "`detail: [retransmit_type]`: see `flow.tcp.retransmissions`"},
+	{flowattr.Limit, "receiver_window", "`detail: [limits]`: see `flow.tcp.time`"},
+	{flowattr.Netns, "4026531840", "`detail: [netns]`: inode of the network namespace, as `/proc/<pid>/ns/net` shows it"},
 	{flowattr.ErrorType, "refused", "see the metrics that carry it; absent for an orderly end"},
 }
 
@@ -45,6 +48,9 @@ func generated() map[string]string {
 	for _, m := range flowattr.FlowMetrics {
 		extra := ""
 		for _, a := range m.Attributes {
+			if extra != "" {
+				extra += ", "
+			}
 			extra += "`" + a + "`"
 		}
 		fmt.Fprintf(&metrics, "| `%s` | %s | %s | %s | %s |\n", m.Name, m.Kind, m.Unit, extra, m.Description)
@@ -83,21 +89,22 @@ func TestTheAttributesOfTheREADMEAreThoseOfThePoints(t *testing.T) {
 	var sink consumertest.MetricsSink
 	synctest.Test(t, func(t *testing.T) {
 		play(t, &fakeKernel{rounds: [][]counted{{
-			{web, everything()},
-			{api, everything()},
-			{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, everything()},
-			{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 1}},
-		}}}, &sink)
+			{web, everything(), everyDetail()},
+			{api, everything(), nil},
+			{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, everything(), nil},
+			{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 1}, nil},
+		}}, synAcks: map[uint32]int64{4026531840: 2}}, &sink, func(c *Config) { c.Detail = detailGroupNames })
 	})
 	written := map[string]bool{}
 	extra := map[string]map[string]bool{} // by metric
-	eachPoint(sink.AllMetrics()[0], func(metric string, m pcommon.Map) {
+	eachPoint(sink.AllMetrics(), func(metric string, m pcommon.Map) {
 		if extra[metric] == nil {
 			extra[metric] = map[string]bool{}
 		}
 		for k := range m.All() {
 			written[k] = true
-			if k == flowattr.Phase || k == flowattr.ErrorType {
+			switch k {
+			case flowattr.Phase, flowattr.ErrorType, flowattr.RetransmitType, flowattr.Limit:
 				extra[metric][k] = true
 			}
 		}
@@ -116,7 +123,13 @@ func TestTheAttributesOfTheREADMEAreThoseOfThePoints(t *testing.T) {
 	}
 }
 
-func eachPoint(md pmetric.Metrics, visit func(metric string, attributes pcommon.Map)) {
+func eachPoint(batches []pmetric.Metrics, visit func(metric string, attributes pcommon.Map)) {
+	for _, md := range batches {
+		eachPointOf(md, visit)
+	}
+}
+
+func eachPointOf(md pmetric.Metrics, visit func(metric string, attributes pcommon.Map)) {
 	for _, m := range md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
 		switch m.Type() {
 		case pmetric.MetricTypeSum:

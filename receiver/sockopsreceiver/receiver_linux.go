@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,10 +86,12 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 			MaxFlows:    r.config.MaxFlows,
 			IdleTimeout: r.config.IdleTimeout,
 			Cumulative:  r.config.Temporality == TemporalityCumulative,
+			Netns:       slices.Contains(r.config.Detail, DetailNetns),
+			Jiffy:       src.Jiffy,
 		}),
 		done: make(chan struct{}),
 	}
-	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows); err != nil {
+	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
 	}
 

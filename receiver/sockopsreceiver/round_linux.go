@@ -23,6 +23,7 @@ import (
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
 	harvest := l.source.Harvest(l.table.Add)
+	harvest = errors.Join(harvest, l.harvestSynAcks(last))
 	now := l.clock.now()
 	l.reportHarvest(ctx, harvest)
 
@@ -96,6 +97,8 @@ func (l *loop) observe(ctx context.Context, flows int, f streams.Forgotten) {
 	}
 	l.figures.overflowed.Store(int64(st.Overflowed + l.table.Overflows()))
 	l.figures.unseen.Store(int64(st.Unseen))
+	l.figures.refused.Store(int64(st.Refused))
+	l.figures.sockets.Store(int64(st.Sockets))
 	l.figures.traced.Store(int64(st.Traced))
 	l.figures.smoothed.Store(int64(st.SmoothedRTT))
 }

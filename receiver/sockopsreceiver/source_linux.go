@@ -5,6 +5,7 @@ package sockopsreceiver
 
 import (
 	"context"
+	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
 )
@@ -13,15 +14,39 @@ import (
 // concurrency rules are those of [bpf.Sockops].
 type source interface {
 	Adopt(ctx context.Context) (bpf.AdoptStats, error)
-	Harvest(yield func(*bpf.FlowKey, *bpf.Flow)) error
+	Harvest(yield bpf.Yield) error
+	SynAcks() (map[uint32]int64, error)
+	Jiffy() time.Duration
 	Stats() (bpf.Stats, error)
 	Close() error
 }
 
 var _ source = (*bpf.Sockops)(nil)
 
+// detailGroups are the groups that the kernel keeps. The network namespace it knows anyway.
+func detailGroups(names []string) (groups bpf.DetailGroup) {
+	for _, name := range names {
+		switch name {
+		case DetailLimits:
+			groups |= bpf.DetailLimits
+		case DetailRetransmitType:
+			groups |= bpf.DetailRetransmitType
+		case DetailZeroWindows:
+			groups |= bpf.DetailZeroWindows
+		case DetailECN:
+			groups |= bpf.DetailECN
+		}
+	}
+	return groups
+}
+
 func loadKernel(cfg *Config) (source, error) {
-	s, err := bpf.Load(bpf.Options{CgroupPath: cfg.CgroupPath, MaxFlows: cfg.MaxFlows})
+	s, err := bpf.Load(bpf.Options{
+		CgroupPath: cfg.CgroupPath,
+		MaxFlows:   cfg.MaxFlows,
+		MaxSockets: cfg.MaxSockets,
+		Detail:     detailGroups(cfg.Detail),
+	})
 	if err != nil {
 		return nil, err // not s: a nil *Sockops in the interface is not nil
 	}

@@ -55,8 +55,8 @@ var (
 func TestTelemetryOfWhatIsHeldAndWhatCouldNotBeCounted(t *testing.T) {
 	k := &fakeKernel{
 		rounds: [][]counted{
-			{{web, bpf.Flow{Sent: 1}}, {api, bpf.Flow{Sent: 1}}},
-			{{web, bpf.Flow{Sent: 1}}},
+			{{web, bpf.Flow{Sent: 1}, nil}, {api, bpf.Flow{Sent: 1}, nil}},
+			{{web, bpf.Flow{Sent: 1}, nil}},
 		},
 		stats: bpf.Stats{Traced: 2, Unseen: 3, Overflowed: 5, SmoothedRTT: 7},
 	}
@@ -122,8 +122,8 @@ func TestTelemetryOfRefusals(t *testing.T) {
 	}}
 	k := &fakeKernel{
 		rounds: [][]counted{
-			{{web, bpf.Flow{Sent: 1, Received: 1}}},
-			{{web, bpf.Flow{Sent: 1}}, {api, bpf.Flow{Sent: 1}}},
+			{{web, bpf.Flow{Sent: 1, Received: 1}, nil}},
+			{{web, bpf.Flow{Sent: 1}, nil}, {api, bpf.Flow{Sent: 1}, nil}},
 		},
 		harvest: func(n int) error {
 			if n == 2 {
@@ -165,7 +165,7 @@ func TestTelemetryOfStreamsForgotten(t *testing.T) {
 func TestOverflowsOfTheReceiverAndOfTheKernelAreOneFigure(t *testing.T) {
 	p := &picky{answer: func(int) error { return errFull }}
 	k := &fakeKernel{
-		rounds: [][]counted{{{web, bpf.Flow{Sent: 1}}}, {{api, bpf.Flow{Sent: 1}}}},
+		rounds: [][]counted{{{web, bpf.Flow{Sent: 1}, nil}}, {{api, bpf.Flow{Sent: 1}, nil}}},
 		stats:  bpf.Stats{Overflowed: 5},
 	}
 	observed(t, k, p, 2, func(c *Config) { c.MaxFlows = 1 }, func(t *testing.T, tel *componenttest.Telemetry) {

@@ -31,6 +31,7 @@ type TelemetryBuilder struct {
 	ReceiverSockopsAdoptedSockets     metric.Int64Counter
 	ReceiverSockopsAdoptionFailures   metric.Int64Counter
 	ReceiverSockopsAdoptionNamespaces metric.Int64Counter
+	ReceiverSockopsConnectionsRefused metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsTraced  metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsUnseen  metric.Int64ObservableCounter
 	ReceiverSockopsFlows              metric.Int64ObservableGauge
@@ -42,6 +43,8 @@ type TelemetryBuilder struct {
 	ReceiverSockopsPointsRetried      metric.Int64Counter
 	ReceiverSockopsRoundDuration      metric.Float64Histogram
 	ReceiverSockopsRttSmoothed        metric.Int64ObservableCounter
+	ReceiverSockopsSockets            metric.Int64ObservableGauge
+	ReceiverSockopsSocketsCapacity    metric.Int64ObservableGauge
 	ReceiverSockopsStreamsForgotten   metric.Int64Counter
 }
 
@@ -54,6 +57,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsConnectionsRefusedCallback sets callback for observable ReceiverSockopsConnectionsRefused metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsConnectionsRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsConnectionsRefused, obs: o})
+		return nil
+	}, builder.ReceiverSockopsConnectionsRefused)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsConnectionsTracedCallback sets callback for observable ReceiverSockopsConnectionsTraced metric.
@@ -161,6 +179,36 @@ func (builder *TelemetryBuilder) RegisterReceiverSockopsRttSmoothedCallback(cb m
 	return nil
 }
 
+// RegisterReceiverSockopsSocketsCallback sets callback for observable ReceiverSockopsSockets metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsSocketsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsSockets, obs: o})
+		return nil
+	}, builder.ReceiverSockopsSockets)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsSocketsCapacityCallback sets callback for observable ReceiverSockopsSocketsCapacity metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsSocketsCapacityCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsSocketsCapacity, obs: o})
+		return nil
+	}, builder.ReceiverSockopsSocketsCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -205,6 +253,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_adoption_namespaces",
 		metric.WithDescription("Network namespaces with TCP sockets that the adoption found; `failed` are those that it could not enter or walk. [Development]"),
 		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsConnectionsRefused, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_connections_refused",
+		metric.WithDescription("Connections that are not counted, because as many sockets were watched as may be (`max_sockets`). [Development]"),
+		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsTraced, err = builder.meter.Int64ObservableCounter(
@@ -272,6 +326,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_rtt_smoothed",
 		metric.WithDescription("Round-trip times that are the kernel's smoothed value, because it does not hand out the sample itself (before 6.10). [Development]"),
 		metric.WithUnit("{sample}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsSockets, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_sockets",
+		metric.WithDescription("Sockets that are watched, listeners included. [Development]"),
+		metric.WithUnit("{socket}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsSocketsCapacity, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_sockets_capacity",
+		metric.WithDescription("Sockets that may be watched at once (`max_sockets`). [Development]"),
+		metric.WithUnit("{socket}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsStreamsForgotten, err = builder.meter.Int64Counter(

@@ -10,12 +10,12 @@ import (
 )
 
 // account is what a flow has counted and not yet delivered; with cumulative
-// temporality what it has counted since its streams began. 200 bytes, and 730 for
+// temporality what it has counted since its streams began. 430 bytes, and 730 for
 // each histogram that has a sample.
 type account struct {
 	sums       [numSums]uint64
 	histograms [numHistograms]*histogram
-	begun      uint32 // bit set: the stream's start is settled for what is held here
+	begun      uint64 // bit set: the stream's start is settled for what is held here
 }
 
 // histogram holds times in microseconds, as the kernel does, but wide enough to be

@@ -41,7 +41,7 @@ func BenchmarkRound(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, k := range keys {
-			table.Add(k, f)
+			table.Add(k, f, nil)
 		}
 		since := now
 		now += 30e9
@@ -65,7 +65,7 @@ func BenchmarkAdd(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, k := range keys {
-			table.Add(k, f)
+			table.Add(k, f, nil)
 		}
 		now += 30e9
 		table.End(now, Delivered)
@@ -77,7 +77,7 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkSilent(b *testing.B) {
 	table := New(Settings{MaxFlows: 16384, IdleTimeout: 1 << 62})
 	for n := range benchmarkFlows {
-		table.Add(client(n), busy())
+		table.Add(client(n), busy(), nil)
 	}
 	now := at
 	b.ReportAllocs()
@@ -98,7 +98,7 @@ func TestASteadyLoadAllocatesNothingButThePoints(t *testing.T) {
 	now := at
 	require.Zero(t, testing.AllocsPerRun(10, func() { // the first run is not measured
 		for _, k := range keys {
-			table.Add(k, f)
+			table.Add(k, f, nil)
 		}
 		now += 1e9
 		table.End(now, Delivered)

@@ -37,7 +37,7 @@ func FuzzKernelBytes(f *testing.F) {
 			require.NoError(t, err)
 			_, err = binary.Decode(b[keySize:], binary.NativeEndian, &flow)
 			require.NoError(t, err)
-			table.Add(&k, &flow)
+			table.Add(&k, &flow, nil)
 			want += uint64(flow.Opened)
 			b = b[keySize+flowSize:]
 		}

@@ -11,9 +11,9 @@ import (
 )
 
 // keyOf gives the identity on the wire of a flow of the kernel. What the wire does not
-// carry is left out, so that flows which differ in nothing else become one: the network
-// namespace, a listener's peer, the addresses of an overflow flow.
-func keyOf(k *bpf.FlowKey) key {
+// carry is left out, so that flows which differ in nothing else become one: a listener's
+// peer, the addresses of an overflow flow, the network namespace if nobody asked for it.
+func (t *Table) keyOf(k *bpf.FlowKey) key {
 	role := flowattr.RoleKind(k.Role)
 	if role > flowattr.RoleListener {
 		role = flowattr.RoleUnknown
@@ -26,14 +26,19 @@ func keyOf(k *bpf.FlowKey) key {
 		return key{kind: kind(k.Kind), role: role}
 	}
 	id := key{local: k.Local, localPort: k.LocalPort, role: role}
+	if t.settings.Netns {
+		id.netns = k.Netns
+	}
 	if role != flowattr.RoleListener {
 		id.peer, id.peerPort = k.Peer, k.PeerPort
 	}
 	return id
 }
 
-// sumsOf lays out the sums of a flow of the kernel, and says whether any is not zero.
-func sumsOf(f *bpf.Flow, s *[numSums]uint64) (some bool) {
+// sumsOf lays out the sums of a flow of the kernel, and says whether any is not zero. d
+// may be nil.
+func (t *Table) sumsOf(f *bpf.Flow, d *bpf.Detail, s *[numSums]uint64) (some bool) {
+	*s = [numSums]uint64{}
 	s[sent], s[received] = f.Sent, f.Received
 	s[segmentsSent], s[segmentsReceived] = f.SegmentsSent, f.SegmentsReceived
 	copy(s[retransmissions:], f.Retransmissions[:])
@@ -47,18 +52,48 @@ func sumsOf(f *bpf.Flow, s *[numSums]uint64) (some bool) {
 	}
 	s[active], s[retransmitting] = uint64(f.Active), uint64(f.Retransmitting)
 	s[listenDrops] = uint64(f.ListenDrops)
+	if d != nil {
+		t.detailOf(d, s)
+	}
 	return *s != [numSums]uint64{}
 }
 
-// Add adds what the kernel counted for a flow since the last harvest. Key and flow are
-// read during the call only. It is the yield function of a harvest.
-func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow) {
-	counted := sumsOf(f, &t.sums) || f.Rtt.Count != 0 || f.Connect.Count != 0
+func (t *Table) detailOf(d *bpf.Detail, s *[numSums]uint64) {
+	if t.settings.Jiffy != nil {
+		jiffy := uint64(t.settings.Jiffy().Microseconds())
+		for i, n := range d.Limits {
+			s[waited+i] = n * jiffy
+		}
+	}
+	for phase := range d.Retransmissions {
+		for i, n := range d.Retransmissions[phase][:retransmitTypes] {
+			s[typed+phase*retransmitTypes+i] = uint64(n)
+			s[retransmissions+phase] -= uint64(n) // together they are all of them
+		}
+	}
+	s[zeroWindows], s[ecnMarks] = uint64(d.ZeroWindows), uint64(d.EcnMarks)
+}
+
+// AddSynAcks adds SYN-ACKs that were sent again in a network namespace for handshakes
+// that were not completed.
+func (t *Table) AddSynAcks(netns uint32, n uint64) {
+	if !t.settings.Netns {
+		netns = 0
+	}
+	s := t.hold(key{kind: kindNamespace, netns: netns})
+	t.account(s).sums[synAcks] += n
+}
+
+// Add adds what the kernel counted for a flow since the last harvest. Key, flow and
+// detail (which may be nil) are read during the call only. It is the yield function of a
+// harvest.
+func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow, d *bpf.Detail) {
+	counted := t.sumsOf(f, d, &t.sums) || f.Rtt.Count != 0 || f.Connect.Count != 0
 	if !counted && f.Open == [phases]uint32{} {
 		return
 	}
 	t.harvested++
-	s := t.hold(keyOf(k))
+	s := t.hold(t.keyOf(k))
 	for p, n := range f.Open {
 		s.open[p] += uint64(n)
 	}

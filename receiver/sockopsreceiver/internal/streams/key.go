@@ -6,6 +6,8 @@ package streams
 import (
 	"net/netip"
 
+	"go.opentelemetry.io/collector/pdata/pcommon"
+
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 )
 
@@ -16,6 +18,7 @@ const (
 	kindFlow kind = iota
 	kindOverflowIPv4
 	kindOverflowIPv6
+	kindNamespace // no flow: what is counted for a network namespace, or for the host
 )
 
 // overflowFlows is how many overflow flows there can be: two network types, and the
@@ -27,6 +30,7 @@ const overflowFlows = 2 * 3
 type key struct {
 	local, peer         [16]byte // IPv4 as IPv4-mapped IPv6
 	localPort, peerPort uint16
+	netns               uint32 // 0 unless namespaces are told apart
 	role                flowattr.RoleKind
 	kind                kind
 }
@@ -45,9 +49,20 @@ func (k *key) overflow() key {
 	return o
 }
 
+// put writes the identity into m.
+func (k *key) put(m pcommon.Map) {
+	if k.kind != kindNamespace {
+		f := k.flow()
+		f.Put(m)
+	} else if k.netns != 0 {
+		f := flowattr.Flow{Role: flowattr.RoleListener, Netns: k.netns}
+		f.Put(m)
+	}
+}
+
 // flow gives the identity as the rest of the project knows it.
 func (k *key) flow() flowattr.Flow {
-	f := flowattr.Flow{Role: k.role}
+	f := flowattr.Flow{Role: k.role, Netns: k.netns}
 	switch k.kind {
 	case kindOverflowIPv4, kindOverflowIPv6:
 		f.Overflow, f.IPv6 = true, k.kind == kindOverflowIPv6

@@ -14,9 +14,13 @@ const (
 	phases   = 3
 	failures = 5
 	closures = 5
+	limits   = 3
+	// Types of retransmissions but for the one that is not told: that has no attribute.
+	retransmitTypes = 4
 )
 
-// The sums of a flow, one slot per stream, in the order of the kernel's struct flow.
+// The sums of a flow, one slot per stream, in the order of the kernel's struct flow and
+// struct detail.
 const (
 	sent = iota
 	received
@@ -31,7 +35,12 @@ const (
 	active         = closed + closures
 	retransmitting = active + 1
 	listenDrops    = retransmitting + 1
-	numSums        = listenDrops + 1
+	waited         = listenDrops + 1 // in microseconds
+	typed          = waited + limits // retransmissions by phase, and then by type
+	zeroWindows    = typed + phases*retransmitTypes
+	ecnMarks       = zeroWindows + 1
+	synAcks        = ecnMarks + 1
+	numSums        = synAcks + 1
 )
 
 // The histograms of a flow. Their streams follow those of the sums.
@@ -45,12 +54,14 @@ const (
 // have no start.)
 const numStreams = numSums + numHistograms
 
-// stream says where a slot goes: to a metric, with the attribute that tells the
-// streams of this metric apart. No key: there is none.
+// stream says where a slot goes: to a metric, with the attributes that tell the streams
+// of this metric apart.
 type stream struct {
 	metric     int // index in flowattr.FlowMetrics
-	key, value string
+	attributes []attribute
 }
+
+type attribute struct{ key, value string }
 
 var sumStreams = slices.Concat(
 	one(flowattr.MetricSent),
@@ -69,6 +80,11 @@ var sumStreams = slices.Concat(
 	one(flowattr.MetricConnectionsActive),
 	one(flowattr.MetricConnectionsRetransmitting),
 	one(flowattr.MetricListenDrops),
+	split(flowattr.MetricTime, flowattr.Limit, flowattr.LimitBusy, flowattr.LimitReceiverWindow, flowattr.LimitSendBuffer),
+	byPhaseAndType(flowattr.MetricRetransmissions),
+	one(flowattr.MetricZeroWindows),
+	one(flowattr.MetricECNMarks),
+	one(flowattr.MetricSynAckRetransmissions),
 )
 
 var histogramStreams = slices.Concat(
@@ -79,7 +95,16 @@ var histogramStreams = slices.Concat(
 var openStreams = byPhase(flowattr.MetricConnectionsOpen)
 
 func one(metric string) []stream {
-	return split(metric, "", "")
+	return []stream{{metric: indexOf(metric)}}
+}
+
+func byPhaseAndType(metric string) (all []stream) {
+	for _, phase := range byPhase(metric) {
+		for _, t := range []string{flowattr.RetransmitFast, flowattr.RetransmitTailLossProbe, flowattr.RetransmitTimeout, flowattr.RetransmitSpurious} {
+			all = append(all, stream{phase.metric, append(slices.Clone(phase.attributes), attribute{flowattr.RetransmitType, t})})
+		}
+	}
+	return all
 }
 
 func byPhase(metric string) []stream {
@@ -87,10 +112,13 @@ func byPhase(metric string) []stream {
 }
 
 func split(metric, key string, values ...string) []stream {
-	at := slices.IndexFunc(flowattr.FlowMetrics, func(m flowattr.Metric) bool { return m.Name == metric })
 	all := make([]stream, len(values))
 	for i, v := range values {
-		all[i] = stream{at, key, v}
+		all[i] = stream{indexOf(metric), []attribute{{key, v}}}
 	}
 	return all
+}
+
+func indexOf(metric string) int {
+	return slices.IndexFunc(flowattr.FlowMetrics, func(m flowattr.Metric) bool { return m.Name == metric })
 }

@@ -62,7 +62,7 @@ type ledger map[string]uint64
 
 func (l ledger) kernel(f *bpf.Flow) {
 	var sums [numSums]uint64
-	sumsOf(f, &sums)
+	new(Table).sumsOf(f, nil, &sums)
 	for i, n := range sums {
 		if n != 0 {
 			l[fmt.Sprint("sum ", i)] += n
@@ -117,7 +117,7 @@ func TestConservationAndContiguity(t *testing.T) {
 						break // let it run dry
 					}
 					in.kernel(&f)
-					table.Add(&k, &f)
+					table.Add(&k, &f, nil)
 				}
 				since := now
 				now += pcommon.Timestamp(1 + r.Int64N(2e9))
@@ -172,7 +172,7 @@ func TestCumulativeTotals(t *testing.T) {
 				for range r.IntN(30) {
 					k, f := randomFlow(r)
 					in.kernel(&f)
-					table.Add(&k, &f)
+					table.Add(&k, &f, nil)
 				}
 				since := now
 				now += 1e9

@@ -18,6 +18,10 @@ type Settings struct {
 	IdleTimeout time.Duration
 	// Cumulative makes sums and histograms totals since their stream began.
 	Cumulative bool
+	// Netns tells flows of different network namespaces apart.
+	Netns bool
+	// Jiffy is the kernel's unit of the times in [bpf.Detail]. May be nil if there are none.
+	Jiffy func() time.Duration
 }
 
 // Table holds the flows. It is not safe for concurrent use.
@@ -42,7 +46,7 @@ type Table struct {
 	forgotten Forgotten // since the last End
 }
 
-// state is what is remembered of a flow: about 330 bytes.
+// state is what is remembered of a flow: about 500 bytes.
 type state struct {
 	key     key
 	since   [numStreams]pcommon.Timestamp // where the stream's next point starts; 0: no stream

@@ -55,7 +55,7 @@ func (r *rounds) end() pcommon.Timestamp { return at + pcommon.Timestamp(r.n)*1e
 
 func (r *rounds) play(o Outcome, flows ...any) ([]point, Forgotten) {
 	for i := 0; i < len(flows); i += 2 {
-		r.table.Add(flows[i].(*bpf.FlowKey), flows[i+1].(*bpf.Flow))
+		r.table.Add(flows[i].(*bpf.FlowKey), flows[i+1].(*bpf.Flow), nil)
 	}
 	since := r.end()
 	r.n++
@@ -117,11 +117,11 @@ func TestAGaugeOfAFlowThatVanishedGetsOneZero(t *testing.T) {
 
 func TestAHarvestThatFailedSaysNothingOfLevels(t *testing.T) {
 	table := New(settings())
-	table.Add(client(1), &bpf.Flow{Open: [3]uint32{0, 1, 0}})
+	table.Add(client(1), &bpf.Flow{Open: [3]uint32{0, 1, 0}}, nil)
 	require.Len(t, round(t, table, Round{Now: at + 1, Since: at, Levels: true}), 1)
 	table.End(at+1, Delivered)
 
-	table.Add(client(2), &bpf.Flow{Sent: 5, Open: [3]uint32{0, 1, 0}})
+	table.Add(client(2), &bpf.Flow{Sent: 5, Open: [3]uint32{0, 1, 0}}, nil)
 	points := round(t, table, Round{Now: at + 2, Since: at + 1, Levels: false})
 	require.Len(t, points, 1)
 	assert.EqualValues(t, 5, sumOf(points, flowattr.MetricSent))
@@ -340,7 +340,7 @@ func TestCumulativeFlowsPastTheLimitShareTheOverflowFlow(t *testing.T) {
 func TestAHistogramHoldsTheUsedBucketsOnly(t *testing.T) {
 	table := New(settings())
 	f := &bpf.Flow{Rtt: histogramOf(25, 57, 51)}
-	table.Add(client(1), f)
+	table.Add(client(1), f, nil)
 	ms := pmetric.NewMetricSlice()
 	require.Equal(t, 1, table.Write(ms, Round{Now: at + 1, Since: at, Levels: true}))
 	m := ms.At(0)

@@ -98,11 +98,17 @@ func sumOf(points []point, metric string) (n uint64) {
 func slotOf(t testing.TB, p point) (slot int, histogram bool) {
 	for i, all := range [][]stream{sumStreams, histogramStreams} {
 		found := -1
+	slots:
 		for slot, s := range all {
 			if flowattr.FlowMetrics[s.metric].Name != p.metric {
 				continue
 			}
-			if s.key == "" && found < 0 || s.key != "" && strings.Contains(p.stream, s.key+"="+s.value) {
+			if len(s.attributes) > len(all[max(found, 0)].attributes) || found < 0 {
+				for _, a := range s.attributes {
+					if !strings.Contains(p.stream, a.key+"="+a.value) {
+						continue slots
+					}
+				}
 				found = slot
 			}
 		}

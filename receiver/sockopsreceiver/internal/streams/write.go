@@ -126,8 +126,7 @@ func (w *writer) shows(s *state, phase int) bool {
 func (w *writer) write(s *state) {
 	identity := w.table.attributes
 	identity.RemoveIf(func(string, pcommon.Value) bool { return true }) // keeps the memory
-	flow := s.key.flow()
-	flow.Put(identity)
+	s.key.put(identity)
 
 	if a := s.account; a != nil {
 		for i, n := range a.sums {
@@ -157,7 +156,7 @@ func (w *writer) write(s *state) {
 // remembered. Settled once for what the account holds: while the pipeline refuses it, the
 // start must not move.
 func (w *writer) start(s *state, i int) pcommon.Timestamp {
-	if bit := uint32(1) << i; s.account.begun&bit == 0 {
+	if bit := uint64(1) << i; s.account.begun&bit == 0 {
 		s.account.begun |= bit
 		if end := s.since[i]; end == 0 || w.forgets(end) {
 			s.since[i] = w.round.Since
@@ -179,7 +178,11 @@ func (w *writer) forgets(end pcommon.Timestamp) bool {
 func (w *writer) number(st *stream, identity pcommon.Map, n uint64) pmetric.NumberDataPoint {
 	p := w.numbers[st.metric].AppendEmpty()
 	p.SetTimestamp(w.round.Now)
-	p.SetIntValue(int64(n))
+	if st.metric == timeMetric {
+		p.SetDoubleValue(seconds(float64(n)))
+	} else {
+		p.SetIntValue(int64(n))
+	}
 	st.put(identity, p.Attributes())
 	return p
 }
@@ -194,14 +197,19 @@ func (w *writer) histogram(st *stream, identity pcommon.Map, h *histogram, start
 
 // put writes the identity of a flow and what tells the stream from others of the metric.
 func (st *stream) put(identity, m pcommon.Map) {
-	if st.key == "" {
+	if len(st.attributes) == 0 {
 		identity.CopyTo(m)
 		return
 	}
-	m.EnsureCapacity(identity.Len() + 1)
+	m.EnsureCapacity(identity.Len() + len(st.attributes))
 	identity.CopyTo(m)
-	m.PutStr(st.key, st.value)
+	for _, a := range st.attributes {
+		m.PutStr(a.key, a.value)
+	}
 }
+
+// timeMetric is the only sum that is no count.
+var timeMetric = indexOf(flowattr.MetricTime)
 
 // seconds of a microsecond count.
 func seconds(us float64) float64 { return us / 1e6 }
