@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,7 +50,10 @@ func makePinPath(path string) error {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, os.ErrNotExist) || there == "/" {
+		switch {
+		case errors.Is(err, unix.EPERM): // the file system's way to say it
+			return errors.New("a BPF file system takes no dots in names")
+		case !errors.Is(err, os.ErrNotExist) || there == "/":
 			return err
 		}
 		there = filepath.Dir(there)
@@ -65,13 +67,6 @@ func makePinPath(path string) error {
 	}
 	if isMount(path) {
 		return errors.New("is the root of a BPF file system (name a folder of its own below it, which can be removed as a whole)")
-	}
-	missing, err := filepath.Rel(there, path)
-	if err != nil {
-		return err
-	}
-	if missing != "." && strings.Contains(missing, ".") {
-		return fmt.Errorf("a BPF file system takes no dots in new names: %q", missing)
 	}
 	return os.MkdirAll(path, 0o700)
 }
