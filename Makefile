@@ -84,13 +84,23 @@ test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
 
 .PHONY: bench
-bench: ## all benchmarks (BENCHTIME=1s)
+bench: bench-go bench-kernel ## all benchmarks
+
+.PHONY: bench-go
+bench-go: ## the packages' own benchmarks (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT_PACKAGES)
 
+# Targets that are not reached fail it, after the document has the figures.
+.PHONY: bench-kernel
+bench-kernel: setup-test build ## what sockops costs, into docs/benchmarks.md (20 minutes; BENCH=share,bulk,… for some)
+	status=0; go run ./test/bench -json out/bench.json -run "$(BENCH)" || status=$$?; \
+	go run ./test/bench -render out/bench.json $(if $(BENCH),,-into docs/benchmarks.md); exit $$status
+
 .PHONY: bench-short
-bench-short: ## each benchmark once, to see that it still runs
+bench-short: build ## each benchmark once, to see that it still runs
 	@mkdir -p out
 	@go test -run '^$$' -bench . -benchtime 1x $(UNIT_PACKAGES) 2>&1 | tee out/bench.log | grep -E '^(Benchmark|FAIL|panic:|---)'
+	@go run ./test/bench -short -json out/bench-short.json
 
 .PHONY: fuzz
 fuzz: ## every fuzz test (FUZZTIME=1m each)

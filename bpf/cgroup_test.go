@@ -23,12 +23,18 @@ func ownCgroup(t testing.TB) string {
 	require.NoError(t, err)
 	home := currentCgroup(t, root)
 	dir := makeCgroup(t, root)
+	enter(t, dir, home)
+	return dir
+}
+
+// enter moves this process into a cgroup, and at the end of the test into another.
+func enter(t testing.TB, dir, home string) {
+	t.Helper()
 	move := func(to string) {
 		require.NoError(t, os.WriteFile(filepath.Join(to, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0))
 	}
 	move(dir)
 	t.Cleanup(func() { move(home) })
-	return dir
 }
 
 func emptyCgroup(t testing.TB, parent string) string {

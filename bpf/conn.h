@@ -197,6 +197,15 @@ static __always_inline __u64 advance(__u64 *last, __u64 now)
 	return grown;
 }
 
+/* grow is advance for a counter of 32 bits that is what it says, and wraps. */
+static __always_inline __u32 grow(__u32 *last, __u32 now)
+{
+	__u32 grown = now - *last;
+
+	*last = now;
+	return grown;
+}
+
 static __always_inline __u16 timeouts_of(struct conn *c, struct tcp_sock *tp)
 {
 	if (bpf_core_field_exists(tp->total_rto))
@@ -237,15 +246,9 @@ static __always_inline void take(struct conn *c, struct tcp_sock *tp, struct del
 	d->sent = advance(&c->sent, sent);
 	d->received = advance(&c->received, received);
 
-	n = READ(tp->data_segs_out);
-	d->segments_sent = n - c->segments_sent;
-	c->segments_sent = n;
-	n = READ(tp->data_segs_in);
-	d->segments_received = n - c->segments_received;
-	c->segments_received = n;
-	n = READ(tp->segs_out);
-	d->segments_out = n - c->segments_out;
-	c->segments_out = n;
+	d->segments_sent = grow(&c->segments_sent, READ(tp->data_segs_out));
+	d->segments_received = grow(&c->segments_received, READ(tp->data_segs_in));
+	d->segments_out = grow(&c->segments_out, READ(tp->segs_out));
 	n = READ(tp->total_retrans) - c->retransmissions;
 	if (detail_groups & DETAIL_RETRANSMIT_TYPE)
 		n = take_types(c, tp, d, n, held);

@@ -11,82 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
-
-func TestClosingOneReceiverLeavesAnotherItsCallbacks(t *testing.T) {
-	require.NoError(t, supported(t))
-	group := ownCgroup(t)
-	one, err := Load(Options{CgroupPath: group, MaxFlows: 16, MaxSockets: 1024})
-	require.NoError(t, err)
-	defer one.Close()
-	other := load(t, Options{CgroupPath: group})
-	client, server := pair(t)
-	require.NoError(t, one.Close())
-	say(t, client, server, 1000)
-	client.Close()
-	server.Close()
-	sum := totals{}
-	sum.settle(t, other)
-	assert.EqualValues(t, 1000, sum.of(RoleClient).Sent)
-	assert.EqualValues(t, 1000, sum.of(RoleServer).Received)
-	assert.EqualValues(t, 1, sum.of(RoleClient).Closed[ClosedOrderly])
-	assert.EqualValues(t, 1, sum.of(RoleServer).Closed[ClosedOrderly])
-	assert.NotZero(t, sum.of(RoleClient).Rtt.Count)
-}
-
-// assigner is a sockops program that assigns callback flags where it should add them.
-func assigner(t testing.TB, group string) {
-	t.Helper()
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "assigner", Type: ebpf.SockOps, License: "GPL",
-		Instructions: asm.Instructions{
-			asm.Mov.Reg(asm.R6, asm.R1),
-			asm.LoadMem(asm.R2, asm.R6, 0, asm.Word), // op
-			asm.JEq.Imm(asm.R2, 4, "established"),    // ACTIVE_ESTABLISHED_CB
-			asm.JEq.Imm(asm.R2, 5, "established"),    // PASSIVE_ESTABLISHED_CB
-			asm.Ja.Label("exit"),
-			asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("established"),
-			asm.Mov.Imm(asm.R2, 1<<3), // RTT_CB_FLAG, and nothing else
-			asm.FnSockOpsCbFlagsSet.Call(),
-			asm.Mov.Imm(asm.R0, 1).WithSymbol("exit"),
-			asm.Return(),
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { p.Close() })
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: group, Attach: ebpf.AttachCGroupSockOps, Program: p})
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
-}
-
-func TestSocketsWhoseFlagsAnotherProgramTookAreFoldedAllTheSame(t *testing.T) {
-	require.NoError(t, supported(t))
-	group := ownCgroup(t)
-	p := load(t, Options{CgroupPath: group})
-	assigner(t, group)
-	client, server := pair(t)
-	say(t, client, server, 100)
-	sum := totals{}
-	require.NoError(t, p.Harvest(sum.add)) // which sees that they have no state callback
-	say(t, client, server, 11)
-	client.Close()
-	server.Close()
-	sum.settle(t, p)
-	assert.EqualValues(t, 111, sum.of(RoleClient).Sent)
-	assert.EqualValues(t, 111, sum.of(RoleServer).Received)
-	assert.EqualValues(t, 1, sum.of(RoleClient).Attempted)
-	assert.EqualValues(t, 1, sum.of(RoleClient).Closed[ClosedOrderly], "%v", sum.of(RoleClient))
-	assert.EqualValues(t, 1, sum.of(RoleServer).Closed[ClosedOrderly])
-	st, err := p.Stats()
-	require.NoError(t, err)
-	assert.NotZero(t, st.Traced)
-}
 
 // loopback makes a socket bound to a loopback port.
 func loopback(t testing.TB) (int, *unix.SockaddrInet4) {

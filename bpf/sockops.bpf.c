@@ -47,13 +47,19 @@ static __always_inline __u32 now_us(void)
 	return bpf_ktime_get_ns() / 1000;
 }
 
-/* room says whether one more socket may be watched, and counts the refusal. The bound is not strict: CPUs may pass it together. */
+/* room says whether one more socket may be watched. The bound is not strict: CPUs may pass it together. */
 static __always_inline bool room(void)
 {
-	if (*(volatile __u64 *)&sockets < max_sockets)
-		return true;
-	__sync_fetch_and_add(&refused, 1);
-	return false;
+	return *(volatile __u64 *)&sockets < max_sockets;
+}
+
+/* not_watched counts a connection for which there is no storage. */
+static __always_inline void not_watched(bool is_room)
+{
+	if (is_room)
+		__sync_fetch_and_add(&unseen, 1);
+	else
+		__sync_fetch_and_add(&refused, 1);
 }
 
 /* watch makes the storage of a socket and asks for its callbacks. A socket that is used again starts anew. */
@@ -69,8 +75,8 @@ static __always_inline void watch(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 	is_room = room();
 	c = bpf_sk_storage_get(&conns, sk, NULL, is_room ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!c) {
-		if (is_room)
-			__sync_fetch_and_add(&unseen, 1);
+		if (phase != PHASE_ESTABLISHED) /* it was counted at its SYN */
+			not_watched(is_room);
 		return;
 	}
 	if (role != ROLE_LISTENER)
@@ -432,8 +438,12 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 	sk = (struct sock *)tp;
 	if (sk->__sk_common.skc_state == TCP_CLOSE || !below_cgroup(sk))
 		return 0;
-	if (bpf_sk_storage_get(&conns, tp, NULL, 0) || !room())
+	if (bpf_sk_storage_get(&conns, tp, NULL, 0))
 		return 0;
+	if (!room()) {
+		not_watched(false);
+		return 0;
+	}
 	adopted(&fresh, sk, tp);
 	wanted = fresh.role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(tp);
 	if (callback_flags(tp, tp->bpf_sock_ops_cb_flags | wanted)) {
@@ -444,7 +454,7 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 		__sync_fetch_and_add(&adopted_sockets, 1);
 		__sync_fetch_and_add(&sockets, 1);
 	} else {
-		__sync_fetch_and_add(&unseen, 1);
+		not_watched(true);
 	}
 	return 0;
 }

@@ -44,6 +44,13 @@ type TCPInfo struct {
 
 	TotalRetrans uint32
 
+	// What the sender waited for, in microseconds: Busy includes the other two. Only from
+	// [Node.WatchDestroyed], like what follows.
+	Busy, ReceiverWindowLimited, SendBufferLimited uint64
+	// DSACKs are segments that the peer said it had twice, DeliveredCE those delivered
+	// with a congestion mark.
+	DSACKs, DeliveredCE uint32
+
 	// TotalRTO counts timer expirations that retransmitted. It is only known when
 	// HasTotalRTO is true: from Linux 6.7 on, and not from [Node.WatchDestroyedBySS],
 	// for ss of iproute2 6.1 does not print it.
@@ -65,6 +72,11 @@ func Sum(sockets []Destroyed) Totals {
 		t.DataSegsIn += uint64(s.Info.DataSegsIn)
 		t.TotalRetrans += uint64(s.Info.TotalRetrans)
 		t.TotalRTO += uint64(s.Info.TotalRTO)
+		t.Busy += s.Info.Busy
+		t.ReceiverWindowLimited += s.Info.ReceiverWindowLimited
+		t.SendBufferLimited += s.Info.SendBufferLimited
+		t.DSACKs += uint64(s.Info.DSACKs)
+		t.DeliveredCE += uint64(s.Info.DeliveredCE)
 		t.HasTotalRTO = t.HasTotalRTO && s.Info.HasTotalRTO
 	}
 	return t
@@ -76,5 +88,7 @@ type Totals struct {
 	BytesAcked, BytesReceived, BytesSent, BytesRetrans uint64
 	SegsOut, SegsIn, DataSegsOut, DataSegsIn           uint64
 	TotalRetrans, TotalRTO                             uint64
+	Busy, ReceiverWindowLimited, SendBufferLimited     uint64
+	DSACKs, DeliveredCE                                uint64
 	HasTotalRTO                                        bool
 }

@@ -83,16 +83,21 @@ const (
 	tcpiSegsIn        = 140
 	tcpiDataSegsIn    = 152
 	tcpiDataSegsOut   = 156
+	tcpiBusyTime      = 168
+	tcpiRwndLimited   = 176
+	tcpiSndbufLimited = 184
+	tcpiDeliveredCE   = 196
 	tcpiBytesSent     = 200
 	tcpiBytesRetrans  = 208
-	tcpiBytesEnd      = 216 // Linux 4.19, below which nothing of ours runs
+	tcpiDSACKDups     = 216
+	tcpiDSACKDupsEnd  = 220 // Linux 4.19, below which nothing of ours runs
 	tcpiTotalRTO      = 240 // Linux 6.7
 	tcpiTotalRTOEnd   = 242
 )
 
 // parseTCPInfo decodes struct tcp_info.
 func parseTCPInfo(b []byte) (TCPInfo, error) {
-	if len(b) < tcpiBytesEnd {
+	if len(b) < tcpiDSACKDupsEnd {
 		return TCPInfo{}, fmt.Errorf("TCP_INFO of %d bytes: %w", len(b), errTruncated)
 	}
 	u32, u64 := binary.NativeEndian.Uint32, binary.NativeEndian.Uint64
@@ -106,6 +111,12 @@ func parseTCPInfo(b []byte) (TCPInfo, error) {
 		DataSegsOut:   u32(b[tcpiDataSegsOut:]),
 		DataSegsIn:    u32(b[tcpiDataSegsIn:]),
 		TotalRetrans:  u32(b[tcpiTotalRetrans:]),
+
+		Busy:                  u64(b[tcpiBusyTime:]),
+		ReceiverWindowLimited: u64(b[tcpiRwndLimited:]),
+		SendBufferLimited:     u64(b[tcpiSndbufLimited:]),
+		DSACKs:                u32(b[tcpiDSACKDups:]),
+		DeliveredCE:           u32(b[tcpiDeliveredCE:]),
 	}
 	if len(b) >= tcpiTotalRTOEnd {
 		info.TotalRTO = binary.NativeEndian.Uint16(b[tcpiTotalRTO:])

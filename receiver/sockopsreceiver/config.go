@@ -83,7 +83,7 @@ type Config struct {
 	PinPath string `mapstructure:"pin_path"`
 	// NAT is not supported yet.
 	NAT bool `mapstructure:"nat"`
-	// Container is not supported yet.
+	// Container tells flows apart by container and pod, where the sockets' cgroup says so.
 	Container bool `mapstructure:"container"`
 	// Detail are groups of counters to keep besides the usual ones: limits,
 	// retransmit_type, netns, zero_windows, ecn.
@@ -101,6 +101,7 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		CollectionInterval: 30 * time.Second,
 		AdoptExisting:      true,
+		Container:          true,
 		MaxFlows:           16384,
 		MaxSockets:         defaultMaxSockets,
 		IdleTimeout:        time.Hour,
@@ -168,9 +169,6 @@ func (c *Config) validateUnsupported() (errs []error) {
 	}
 	if c.NAT {
 		refuse("nat", "false", true)
-	}
-	if c.Container {
-		refuse("container", "false", true)
 	}
 	if c.DropCapabilities {
 		refuse("drop_capabilities", "false", true)

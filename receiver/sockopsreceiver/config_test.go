@@ -30,6 +30,7 @@ func TestConfigFromYAML(t *testing.T) {
 		c := &Config{
 			CollectionInterval: 30 * time.Second,
 			AdoptExisting:      true,
+			Container:          true,
 			MaxFlows:           16384,
 			MaxSockets:         1 << 19,
 			IdleTimeout:        time.Hour,
@@ -85,7 +86,6 @@ var invalid = map[string]struct {
 	"a temporality that does not exist":    {map[string]any{"temporality": "Delta"}, `'temporality' must be "delta" or "cumulative": is "Delta"`},
 	"pinning":                              {map[string]any{"pin_path": "/sys/fs/bpf/x"}, "'pin_path' is not supported yet: must be empty, is /sys/fs/bpf/x"},
 	"NAT":                                  {map[string]any{"nat": true}, "'nat' is not supported yet: must be false, is true"},
-	"containers":                           {map[string]any{"container": true}, "'container' is not supported yet: must be false, is true"},
 	"an unknown group of detail":           {map[string]any{"detail": []any{"limits", "windows"}}, `'detail' must hold names of ["limits" "retransmit_type" "netns" "zero_windows" "ecn"]: has "windows"`},
 	"no sockets":                           {map[string]any{"max_sockets": 0}, "'max_sockets' must be from 1 to 1073741824: is 0"},
 	"too many sockets":                     {map[string]any{"max_sockets": 1<<30 + 1}, "'max_sockets' must be from 1 to 1073741824: is 1073741825"},
@@ -116,7 +116,6 @@ func TestAllErrorsAreReportedAtOnce(t *testing.T) {
 		"temporality":         "",
 		"pin_path":            "x",
 		"nat":                 true,
-		"container":           true,
 		"detail":              []any{"x"},
 		"drop_capabilities":   true,
 		"resource":            map[string]any{"a": "", "b": ""},
@@ -125,11 +124,11 @@ func TestAllErrorsAreReportedAtOnce(t *testing.T) {
 	require.Error(t, err)
 	for _, key := range []string{
 		"'collection_interval'", "'jitter'", "'cgroup_path'", "'max_flows'", "'idle_timeout'", "'temporality'",
-		"'pin_path'", "'nat'", "'container'", "'detail'", "'drop_capabilities'", `"a"`, `"b"`,
+		"'pin_path'", "'nat'", "'detail'", "'drop_capabilities'", `"a"`, `"b"`,
 	} {
 		assert.ErrorContains(t, err, key)
 	}
-	assert.Len(t, strings.Split(err.Error(), "\n"), 13)
+	assert.Len(t, strings.Split(err.Error(), "\n"), 12)
 }
 
 func TestUnknownKeysAndWrongTypesAreRefused(t *testing.T) {

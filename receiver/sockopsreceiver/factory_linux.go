@@ -9,8 +9,10 @@ import (
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/receiver"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, loadKernel)
+	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2})
 }

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
 
@@ -41,7 +42,11 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
+	cgroups map[uint64][]string
 	synAcks map[uint32]int64
+
+	instance identity.Instance
+	nowhere  error // why there is no instance
 
 	mu       sync.Mutex
 	harvests []time.Time
@@ -104,6 +109,15 @@ func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 
 func (k *fakeKernel) Stats() (bpf.Stats, error) { return k.stats, nil }
 
+// CgroupNames takes nothing out: each round's flows would bring the names again.
+func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
+	names, ok := k.cgroups[id]
+	if !ok {
+		return nil, errKernel
+	}
+	return names, nil
+}
+
 func (k *fakeKernel) Close() error {
 	if k.closed == 0 {
 		defer k.alone()()
@@ -126,7 +140,10 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 	require.NoError(t, cfg.Validate())
 	set := receivertest.NewNopSettings(metadata.Type)
 	set.BuildInfo.Version = "1.2.3"
-	r, err := newReceiver(set, cfg, next, func(*Config) (source, error) { return k, nil })
+	r, err := newReceiver(set, cfg, next, surroundings{
+		load:     func(*Config) (source, error) { return k, nil },
+		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
+	})
 	require.NoError(t, err)
 	return r
 }

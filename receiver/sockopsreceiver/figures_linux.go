@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/container"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
 
@@ -20,12 +21,14 @@ var (
 	outcomeFailed  = attribute.NewSet(attribute.String("outcome", "failed"))
 	reasonIdle     = attribute.NewSet(attribute.String("reason", "idle"))
 	reasonCapacity = attribute.NewSet(attribute.String("reason", "capacity"))
+	reasonNoCgroup = attribute.NewSet(attribute.String("reason", "no_cgroup"))
+	reasonNoNames  = attribute.NewSet(attribute.String("reason", "no_names"))
 )
 
 // figures are what the receiver's own observable metrics show: as of the last round,
 // so that who reads them never meets the source, which may just be closing.
 type figures struct {
-	flows, remembered, overflowed, traced, unseen, refused, sockets, smoothed atomic.Int64
+	flows, remembered, overflowed, traced, unseen, refused, sockets, smoothed, cgroups atomic.Int64
 }
 
 // register shows the figures until the telemetry is shut down. An error says which are
@@ -50,6 +53,8 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapaci
 		t.RegisterReceiverSockopsConnectionsTracedCallback(show(&f.traced)),
 		t.RegisterReceiverSockopsConnectionsUnseenCallback(show(&f.unseen)),
 		t.RegisterReceiverSockopsConnectionsRefusedCallback(show(&f.refused)),
+		t.RegisterReceiverSockopsCgroupsCallback(show(&f.cgroups)),
+		t.RegisterReceiverSockopsCgroupsCapacityCallback(constant(container.Capacity)),
 		t.RegisterReceiverSockopsSocketsCallback(show(&f.sockets)),
 		t.RegisterReceiverSockopsRttSmoothedCallback(show(&f.smoothed)),
 		t.RegisterReceiverSockopsFlowsCapacityCallback(constant(capacity)),

@@ -32,13 +32,15 @@ type loop struct {
 	telemetry *metadata.TelemetryBuilder
 	figures   figures
 
-	source   source
-	resource pcommon.Resource
-	clock    clock
-	whole    pcommon.Timestamp // end of the last round that was harvested whole
-	failing  bool              // the last harvest failed
-	table    *streams.Table
-	synAcks  synAcks
+	source     source
+	identity   <-chan pcommon.Resource // nil once the resource is known
+	resource   pcommon.Resource
+	clock      clock
+	whole      pcommon.Timestamp // end of the last round that was harvested whole
+	failing    bool              // the last harvest failed
+	table      *streams.Table
+	synAcks    synAcks
+	containers *containers
 
 	done   chan struct{} // closed at the end, and then
 	result error         // says what went wrong in the last round

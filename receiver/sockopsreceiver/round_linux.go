@@ -22,11 +22,13 @@ import (
 // reported here; the error is for the last round, which has no next one to mend it.
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
+	l.containers.nextRound()
 	harvest := l.source.Harvest(l.table.Add)
 	harvest = errors.Join(harvest, l.harvestSynAcks(last))
 	now := l.clock.now()
 	l.reportHarvest(ctx, harvest)
 
+	l.settle()
 	md := pmetric.NewMetrics()
 	rm := md.ResourceMetrics().AppendEmpty()
 	l.resource.CopyTo(rm.Resource())
@@ -87,6 +89,9 @@ func (l *loop) deliver(ctx context.Context, md pmetric.Metrics, points int, last
 func (l *loop) observe(ctx context.Context, flows int, f streams.Forgotten) {
 	l.telemetry.ReceiverSockopsStreamsForgotten.Add(ctx, int64(f.Idle), metric.WithAttributeSet(reasonIdle))
 	l.telemetry.ReceiverSockopsStreamsForgotten.Add(ctx, int64(f.Capacity), metric.WithAttributeSet(reasonCapacity))
+	l.telemetry.ReceiverSockopsFlowsWithoutContainer.Add(ctx, l.containers.noCgroup, metric.WithAttributeSet(reasonNoCgroup))
+	l.telemetry.ReceiverSockopsFlowsWithoutContainer.Add(ctx, l.containers.noNames, metric.WithAttributeSet(reasonNoNames))
+	l.figures.cgroups.Store(int64(l.containers.cache.Len()))
 	l.figures.flows.Store(int64(flows))
 	l.figures.remembered.Store(int64(l.table.Len()))
 

@@ -18,6 +18,7 @@ type source interface {
 	SynAcks() (map[uint32]int64, error)
 	Jiffy() time.Duration
 	Stats() (bpf.Stats, error)
+	CgroupNames(id uint64) ([]string, error)
 	Close() error
 }
 
@@ -45,6 +46,7 @@ func loadKernel(cfg *Config) (source, error) {
 		CgroupPath: cfg.CgroupPath,
 		MaxFlows:   cfg.MaxFlows,
 		MaxSockets: cfg.MaxSockets,
+		Containers: cfg.Container,
 		Detail:     detailGroups(cfg.Detail),
 	})
 	if err != nil {

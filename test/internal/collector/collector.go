@@ -73,6 +73,7 @@ func Start(t testing.TB, config string) *Process {
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
 
 	p.cmd = exec.Command(Binary(t), "--config", file)
+	p.cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true") // a test asks nobody outside
 	p.cmd.Stderr, p.cmd.Stdout = p.Stderr, p.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.cmd.Start())

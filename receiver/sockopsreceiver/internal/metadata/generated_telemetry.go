@@ -25,27 +25,30 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                             metric.Meter
-	mu                                sync.Mutex
-	registrations                     []metric.Registration
-	ReceiverSockopsAdoptedSockets     metric.Int64Counter
-	ReceiverSockopsAdoptionFailures   metric.Int64Counter
-	ReceiverSockopsAdoptionNamespaces metric.Int64Counter
-	ReceiverSockopsConnectionsRefused metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsTraced  metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsUnseen  metric.Int64ObservableCounter
-	ReceiverSockopsFlows              metric.Int64ObservableGauge
-	ReceiverSockopsFlowsCapacity      metric.Int64ObservableGauge
-	ReceiverSockopsFlowsOverflowed    metric.Int64ObservableCounter
-	ReceiverSockopsFlowsRemembered    metric.Int64ObservableGauge
-	ReceiverSockopsHarvestFailures    metric.Int64Counter
-	ReceiverSockopsPointsLost         metric.Int64Counter
-	ReceiverSockopsPointsRetried      metric.Int64Counter
-	ReceiverSockopsRoundDuration      metric.Float64Histogram
-	ReceiverSockopsRttSmoothed        metric.Int64ObservableCounter
-	ReceiverSockopsSockets            metric.Int64ObservableGauge
-	ReceiverSockopsSocketsCapacity    metric.Int64ObservableGauge
-	ReceiverSockopsStreamsForgotten   metric.Int64Counter
+	meter                                metric.Meter
+	mu                                   sync.Mutex
+	registrations                        []metric.Registration
+	ReceiverSockopsAdoptedSockets        metric.Int64Counter
+	ReceiverSockopsAdoptionFailures      metric.Int64Counter
+	ReceiverSockopsAdoptionNamespaces    metric.Int64Counter
+	ReceiverSockopsCgroups               metric.Int64ObservableGauge
+	ReceiverSockopsCgroupsCapacity       metric.Int64ObservableGauge
+	ReceiverSockopsConnectionsRefused    metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsTraced     metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsUnseen     metric.Int64ObservableCounter
+	ReceiverSockopsFlows                 metric.Int64ObservableGauge
+	ReceiverSockopsFlowsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsFlowsOverflowed       metric.Int64ObservableCounter
+	ReceiverSockopsFlowsRemembered       metric.Int64ObservableGauge
+	ReceiverSockopsFlowsWithoutContainer metric.Int64Counter
+	ReceiverSockopsHarvestFailures       metric.Int64Counter
+	ReceiverSockopsPointsLost            metric.Int64Counter
+	ReceiverSockopsPointsRetried         metric.Int64Counter
+	ReceiverSockopsRoundDuration         metric.Float64Histogram
+	ReceiverSockopsRttSmoothed           metric.Int64ObservableCounter
+	ReceiverSockopsSockets               metric.Int64ObservableGauge
+	ReceiverSockopsSocketsCapacity       metric.Int64ObservableGauge
+	ReceiverSockopsStreamsForgotten      metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -57,6 +60,36 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsCgroupsCallback sets callback for observable ReceiverSockopsCgroups metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsCgroupsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsCgroups, obs: o})
+		return nil
+	}, builder.ReceiverSockopsCgroups)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsCgroupsCapacityCallback sets callback for observable ReceiverSockopsCgroupsCapacity metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsCgroupsCapacityCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsCgroupsCapacity, obs: o})
+		return nil
+	}, builder.ReceiverSockopsCgroupsCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsConnectionsRefusedCallback sets callback for observable ReceiverSockopsConnectionsRefused metric.
@@ -255,6 +288,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{namespace}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsCgroups, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_cgroups",
+		metric.WithDescription("Cgroups of which the receiver remembers the container. [Development]"),
+		metric.WithUnit("{cgroup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsCgroupsCapacity, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_cgroups_capacity",
+		metric.WithDescription("Cgroups of which the receiver can remember the container. [Development]"),
+		metric.WithUnit("{cgroup}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsRefused, err = builder.meter.Int64ObservableCounter(
 		"otelcol_receiver_sockops_connections_refused",
 		metric.WithDescription("Connections that are not counted, because as many sockets were watched as may be (`max_sockets`). [Development]"),
@@ -294,6 +339,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ReceiverSockopsFlowsRemembered, err = builder.meter.Int64ObservableGauge(
 		"otelcol_receiver_sockops_flows_remembered",
 		metric.WithDescription("Flows whose streams the receiver remembers, silent ones included. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsFlowsWithoutContainer, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_flows_without_container",
+		metric.WithDescription("Flows of a round that may belong to a container which is not known. `no_cgroup`, in a network namespace other than the host's, but in the root of the cgroup2 hierarchy; `no_names`, the kernel had no room for the names of their cgroup. [Development]"),
 		metric.WithUnit("{flow}"),
 	)
 	errs = errors.Join(errs, err)

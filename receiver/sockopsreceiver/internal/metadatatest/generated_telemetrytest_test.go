@@ -20,6 +20,14 @@ func TestSetupTelemetry(t *testing.T) {
 	tb, err := metadata.NewTelemetryBuilder(testTel.NewTelemetrySettings())
 	require.NoError(t, err)
 	defer tb.Shutdown()
+	require.NoError(t, tb.RegisterReceiverSockopsCgroupsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
+	require.NoError(t, tb.RegisterReceiverSockopsCgroupsCapacityCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	require.NoError(t, tb.RegisterReceiverSockopsConnectionsRefusedCallback(func(_ context.Context, observer metric.Int64Observer) error {
 		observer.Observe(1)
 		return nil
@@ -63,6 +71,7 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ReceiverSockopsAdoptedSockets.Add(context.Background(), 1)
 	tb.ReceiverSockopsAdoptionFailures.Add(context.Background(), 1)
 	tb.ReceiverSockopsAdoptionNamespaces.Add(context.Background(), 1)
+	tb.ReceiverSockopsFlowsWithoutContainer.Add(context.Background(), 1)
 	tb.ReceiverSockopsHarvestFailures.Add(context.Background(), 1)
 	tb.ReceiverSockopsPointsLost.Add(context.Background(), 1)
 	tb.ReceiverSockopsPointsRetried.Add(context.Background(), 1)
@@ -75,6 +84,12 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsAdoptionNamespaces(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsCgroups(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsCgroupsCapacity(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsConnectionsRefused(t, testTel,
@@ -96,6 +111,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsFlowsRemembered(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsFlowsWithoutContainer(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsHarvestFailures(t, testTel,
