@@ -41,7 +41,8 @@ func (s *Sockops) CgroupNames(id uint64) ([]string, error) {
 }
 
 // SynAcks gives for each network namespace, by inode, the SYN-ACKs sent again for
-// handshakes that are not complete, in all: what completes later is taken off again.
+// handshakes that are not complete, in all since [Load] or, with pins, since they were
+// last reported before it: what completes later is taken off again.
 //
 // Safe for concurrent use, but not with Close.
 func (s *Sockops) SynAcks() (map[uint32]int64, error) {
@@ -50,6 +51,9 @@ func (s *Sockops) SynAcks() (map[uint32]int64, error) {
 	var n int64
 	it := s.objects.Synacks.Iterate()
 	for it.Next(&netns, &n) {
+		if s.pins != nil {
+			n -= s.pins.told.before[netns]
+		}
 		counts[netns] = n
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {

@@ -14,5 +14,5 @@ import (
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, track: trackHost})
+	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, audit: newAudit, track: trackHost})
 }

@@ -50,6 +50,8 @@ type fakeKernel struct {
 	translations map[bpf.Tuple]uint32
 	synAcks      map[uint32]int64
 
+	audit auditor
+
 	instance identity.Instance
 	nowhere  error // why there is no instance
 
@@ -169,6 +171,7 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 	r, err := newReceiver(set, cfg, next, surroundings{
 		load:     func(*Config) (source, error) { return k, nil },
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
+		audit:    func(*Config, source) auditor { return k.audit },
 		track:    func(*Config) tracker { return k.tracked },
 	})
 	require.NoError(t, err)

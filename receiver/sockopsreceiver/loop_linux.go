@@ -43,6 +43,9 @@ type loop struct {
 	containers *containers
 	nat        *translation // nil unless asked for
 
+	audit        auditor // nil: there is none
+	auditFailing bool    // the last audit failed
+
 	done   chan struct{} // closed at the end, and then
 	result error         // says what went wrong in the last round
 }
@@ -53,6 +56,9 @@ func (l *loop) run(ctx, stopping context.Context) {
 	defer close(l.done)
 	timer := time.NewTimer(l.pause())
 	defer timer.Stop()
+	if l.audit != nil {
+		defer l.audit.Close()
+	}
 	if l.config.AdoptExisting {
 		l.adopt(stopping)
 	}

@@ -54,23 +54,30 @@ func startTranslation(kernel nat.Kernel, t tracker, logger *zap.Logger) *transla
 	return tr
 }
 
-// harvest has the source harvested into the table.
-func (l *loop) harvest() error {
+// beginTranslation comes before a harvest.
+func (l *loop) beginTranslation() {
+	if l.nat != nil {
+		l.nat.report(l.logger, l.nat.translator.Begin())
+	}
+}
+
+// endTranslation comes after it. whole says that nothing is left to hand over.
+func (l *loop) endTranslation(whole bool) {
 	if l.nat == nil {
-		return l.source.Harvest(l.table.Add)
+		return
 	}
-	begin := l.nat.translator.Begin()
-	harvest := l.source.Harvest(l.table.Add)
-	st, stats := l.source.Stats()
-	overflowed := stats != nil || st.Overflowed != l.nat.overflowed
+	st, err := l.source.Stats()
+	overflowed := err != nil || st.Overflowed != l.nat.overflowed
 	l.nat.overflowed = st.Overflowed
-	end := l.nat.translator.End(harvest == nil, overflowed)
-	if err := errors.Join(begin, end); err != nil {
-		l.logger.Warn("The kernel was not told of all translated connections: some flows may be reported as their sockets see them.", zap.Error(err))
-	}
+	l.nat.report(l.logger, l.nat.translator.End(whole, overflowed))
 	counts := l.nat.translator.Counts()
 	l.nat.counts.Store(&counts)
-	return harvest
+}
+
+func (tr *translation) report(logger *zap.Logger, err error) {
+	if err != nil {
+		logger.Warn("The kernel was not told of all translated connections: some flows may be reported as their sockets see them.", zap.Error(err))
+	}
 }
 
 func (l *loop) closeTranslation() {

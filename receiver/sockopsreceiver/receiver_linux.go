@@ -43,6 +43,7 @@ type sockopsReceiver struct {
 type surroundings struct {
 	load     func(*Config) (source, error)
 	instance func(context.Context) (identity.Instance, error)
+	audit    func(*Config, source) auditor
 	track    func(*Config) tracker
 }
 
@@ -91,6 +92,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		clock:      clock,
 		containers: containers,
 		whole:      clock.last,
+		audit:      r.audit(r.config, src),
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{

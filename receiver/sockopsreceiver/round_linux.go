@@ -23,8 +23,9 @@ import (
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
 	l.containers.nextRound()
-	harvest := l.harvest()
-	harvest = errors.Join(harvest, l.harvestSynAcks(last))
+	l.beginTranslation()
+	harvest := l.harvest(ctx, last)
+	l.endTranslation(harvest == nil)
 	now := l.clock.now()
 	l.reportHarvest(ctx, harvest)
 

@@ -31,6 +31,12 @@ type TelemetryBuilder struct {
 	ReceiverSockopsAdoptedSockets          metric.Int64Counter
 	ReceiverSockopsAdoptionFailures        metric.Int64Counter
 	ReceiverSockopsAdoptionNamespaces      metric.Int64Counter
+	ReceiverSockopsAuditCovered            metric.Int64ObservableCounter
+	ReceiverSockopsAuditFailures           metric.Int64Counter
+	ReceiverSockopsAuditNamespaces         metric.Int64ObservableGauge
+	ReceiverSockopsAuditNamespacesVanished metric.Int64ObservableCounter
+	ReceiverSockopsAuditRatio              metric.Float64ObservableGauge
+	ReceiverSockopsAuditSeen               metric.Int64ObservableCounter
 	ReceiverSockopsCgroups                 metric.Int64ObservableGauge
 	ReceiverSockopsCgroupsCapacity         metric.Int64ObservableGauge
 	ReceiverSockopsConnectionsRefused      metric.Int64ObservableCounter
@@ -80,6 +86,81 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsAuditCoveredCallback sets callback for observable ReceiverSockopsAuditCovered metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditCoveredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditCovered, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditCovered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesCallback sets callback for observable ReceiverSockopsAuditNamespaces metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespaces, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespaces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesVanishedCallback sets callback for observable ReceiverSockopsAuditNamespacesVanished metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesVanishedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespacesVanished, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespacesVanished)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditRatioCallback sets callback for observable ReceiverSockopsAuditRatio metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditRatioCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ReceiverSockopsAuditRatio, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditRatio)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditSeenCallback sets callback for observable ReceiverSockopsAuditSeen metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditSeenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditSeen, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditSeen)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsCgroupsCallback sets callback for observable ReceiverSockopsCgroups metric.
@@ -572,6 +653,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -606,6 +697,42 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_adoption_namespaces",
 		metric.WithDescription("Network namespaces with TCP sockets that the adoption found; `failed` are those that it could not enter or walk. [Development]"),
 		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditCovered, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_covered",
+		metric.WithDescription("What the flows counted of what the kernel counted itself (`receiver_sockops_audit_seen`). [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditFailures, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_audit_failures",
+		metric.WithDescription("Rounds in which the audit could not read all of the kernel's counters. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespaces, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_audit_namespaces",
+		metric.WithDescription("Network namespaces. `audited` are compared; `unreadable` have flows, but no process that may be looked at; `refused` are past the bound. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespacesVanished, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_namespaces_vanished",
+		metric.WithDescription("Network namespaces that ended, or whose process did, while they were audited. What happened since the round before is not compared. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditRatio, err = builder.meter.Float64ObservableGauge(
+		"otelcol_receiver_sockops_audit_ratio",
+		metric.WithDescription("Covered over seen in the last ten rounds. 1 says that nothing is missing. Absent if nothing was seen. [Development]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditSeen, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_seen",
+		metric.WithDescription("What the kernel counted itself in the network namespaces that are audited, as far as it is certain that flows should have counted it. [Development]"),
+		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsCgroups, err = builder.meter.Int64ObservableGauge(
