@@ -141,6 +141,14 @@ func (k *fakeKernel) Forget(tuples []bpf.Tuple) error {
 	return nil
 }
 
+func (k *fakeKernel) Translations(yield func(bpf.Tuple, uint32)) error {
+	defer k.alone()()
+	for tuple, id := range k.translations {
+		yield(tuple, id)
+	}
+	return nil
+}
+
 func (k *fakeKernel) TranslationsComplete(bool) error {
 	defer k.alone()()
 	return nil
