@@ -15,5 +15,5 @@ import (
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit})
+	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, track: trackHost})
 }

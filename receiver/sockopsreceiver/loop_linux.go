@@ -43,6 +43,7 @@ type loop struct {
 	table      *streams.Table
 	synAcks    synAcks
 	containers *containers
+	nat        *translation // nil unless asked for
 
 	audit        auditor // nil: there is none
 	auditFailing bool    // the last audit failed
@@ -74,6 +75,7 @@ func (l *loop) run(ctx, stopping context.Context) {
 				err = nil
 			}
 			l.result = errors.Join(err, l.source.Close())
+			l.closeTranslation()
 			return
 		case <-timer.C:
 			timer.Reset(l.pause()) // first, so that the time of the round is part of the pause

@@ -45,6 +45,7 @@ type surroundings struct {
 	instance func(context.Context) (identity.Instance, error)
 	audit    func(*Config, source) auditor
 	wall     func() time.Time
+	track    func(*Config) tracker
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -105,10 +106,19 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	if r.config.Container {
 		settings.Container = containers.of
 	}
+	if r.config.NAT {
+		r.loop.nat = startTranslation(src, r.track(r.config), r.settings.Logger)
+		settings.Translate = r.loop.nat.translator.Translate
+	}
 	r.loop.table = streams.New(settings)
 	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
+	}
+	if r.loop.nat != nil {
+		if err := r.loop.nat.register(r.telemetry, r.config.MaxNATConnections); err != nil {
+			r.loop.logger.Warn("Some of the receiver's own metrics about translation are missing.", zap.Error(err))
+		}
 	}
 
 	// Not Start's context: that one ends with the start.

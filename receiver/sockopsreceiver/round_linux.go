@@ -22,7 +22,9 @@ import (
 // reported here; the error is for the last round, which has no next one to mend it.
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
+	l.beginTranslation()
 	again, harvest := l.harvest(ctx, last)
+	l.endTranslation(harvest == nil)
 	l.reportHarvest(ctx, harvest)
 
 	l.settle()
