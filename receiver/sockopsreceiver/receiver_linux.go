@@ -107,7 +107,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Container = containers.of
 	}
 	if r.config.NAT {
-		r.loop.nat = startTranslation(src, r.track(r.config), r.settings.Logger)
+		r.loop.nat = startTranslation(src, r.track(r.config), src.Continuity().Resumed, r.settings.Logger)
 		settings.Translate = r.loop.nat.translator.Translate
 	}
 	r.loop.table = streams.New(settings)
