@@ -75,6 +75,10 @@ test-unit: ## the packages' own tests; as root, those that need the kernel too
 test-e2e: build ## the suites in test/, against the built collector
 	@scripts/go-test.sh e2e -count=1 -p 1 -timeout 20m ./test/...
 
+.PHONY: test-churn
+test-churn: setup-test build ## 500,000 short connections through a table of 1,000 flows (minutes)
+	FLOWMONITOR_CHURN=500000 scripts/go-test.sh churn -count=1 -timeout 40m -run TestTotalsAreExactThroughATableThatIsTooSmall ./test
+
 .PHONY: test-race
 test-race: setup-race ## the components' tests under the race detector
 	@CGO_ENABLED=1 scripts/go-test.sh race -race -count=1 -p 2 -timeout 10m ./receiver/... ./processor/... ./internal/exphist/... ./internal/flowattr/...

@@ -79,7 +79,8 @@ type Config struct {
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 	// Temporality of sums and histograms.
 	Temporality Temporality `mapstructure:"temporality"`
-	// PinPath is not supported yet.
+	// PinPath is a folder of a BPF file system in which all that counts is pinned: it goes
+	// on while the collector is down. Empty: counting ends with the collector.
 	PinPath string `mapstructure:"pin_path"`
 	// NAT is not supported yet.
 	NAT bool `mapstructure:"nat"`
@@ -133,6 +134,9 @@ func (c *Config) Validate() error {
 	if c.CgroupPath != "" && !filepath.IsAbs(c.CgroupPath) {
 		refuse("'cgroup_path' must be an absolute path, or empty to find the cgroup2 mount: is %q", c.CgroupPath)
 	}
+	if c.PinPath != "" && !filepath.IsAbs(c.PinPath) {
+		refuse("'pin_path' must be an absolute path of a folder below a BPF file system, as /sys/fs/bpf/flowmonitor, or empty: is %q", c.PinPath)
+	}
 	if c.MaxFlows < 1 || c.MaxFlows > maxMaxFlows {
 		refuse("'max_flows' must be from 1 to %d: is %d", maxMaxFlows, c.MaxFlows)
 	}
@@ -163,9 +167,6 @@ func (c *Config) Validate() error {
 func (c *Config) validateUnsupported() (errs []error) {
 	refuse := func(key, only string, is any) {
 		errs = append(errs, fmt.Errorf("'%s' is not supported yet: must be %s, is %v", key, only, is))
-	}
-	if c.PinPath != "" {
-		refuse("pin_path", "empty", c.PinPath)
 	}
 	if c.NAT {
 		refuse("nat", "false", true)

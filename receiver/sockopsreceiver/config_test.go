@@ -84,7 +84,7 @@ var invalid = map[string]struct {
 	"more flows than memory":               {map[string]any{"max_flows": 1<<20 + 1}, "'max_flows' must be from 1 to 1048576: is 1048577"},
 	"an idle timeout shorter than a round": {map[string]any{"idle_timeout": "34s"}, "'idle_timeout' must be at least 'collection_interval' + 'jitter' (35s): is 34s"},
 	"a temporality that does not exist":    {map[string]any{"temporality": "Delta"}, `'temporality' must be "delta" or "cumulative": is "Delta"`},
-	"pinning":                              {map[string]any{"pin_path": "/sys/fs/bpf/x"}, "'pin_path' is not supported yet: must be empty, is /sys/fs/bpf/x"},
+	"a relative pin path":                  {map[string]any{"pin_path": "flowmonitor"}, `'pin_path' must be an absolute path of a folder below a BPF file system, as /sys/fs/bpf/flowmonitor, or empty: is "flowmonitor"`},
 	"NAT":                                  {map[string]any{"nat": true}, "'nat' is not supported yet: must be false, is true"},
 	"an unknown group of detail":           {map[string]any{"detail": []any{"limits", "windows"}}, `'detail' must hold names of ["limits" "retransmit_type" "netns" "zero_windows" "ecn"]: has "windows"`},
 	"no sockets":                           {map[string]any{"max_sockets": 0}, "'max_sockets' must be from 1 to 1073741824: is 0"},

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/audit"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/container"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
@@ -28,6 +29,8 @@ var (
 // figures are what the receiver's own observable metrics show: as of the last round,
 // so that who reads them never meets the source, which may just be closing.
 type figures struct {
+	audit atomic.Pointer[audit.Report] // nil: none yet
+
 	flows, remembered, overflowed, traced, unseen, refused, sockets, smoothed, cgroups atomic.Int64
 }
 
@@ -47,6 +50,7 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapaci
 		}
 	}
 	return errors.Join(
+		f.registerAudit(t),
 		t.RegisterReceiverSockopsFlowsCallback(show(&f.flows)),
 		t.RegisterReceiverSockopsFlowsRememberedCallback(show(&f.remembered)),
 		t.RegisterReceiverSockopsFlowsOverflowedCallback(show(&f.overflowed)),

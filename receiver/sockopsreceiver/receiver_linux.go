@@ -43,6 +43,8 @@ type sockopsReceiver struct {
 type surroundings struct {
 	load     func(*Config) (source, error)
 	instance func(context.Context) (identity.Instance, error)
+	audit    func(*Config, source) auditor
+	wall     func() time.Time
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -71,7 +73,7 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on s
 // Start loads the kernel side: once it has returned, every new connection is counted.
 // Those open before are taken over in the background.
 func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
-	clock := newClock() // before anything is counted
+	clock := newClock(r.wall) // before anything is counted
 	src, err := r.load(r.config)
 	if err != nil {
 		return fmt.Errorf("count TCP connections: %w", err)
@@ -90,6 +92,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		clock:      clock,
 		containers: containers,
 		whole:      clock.last,
+		audit:      r.audit(r.config, src),
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{
@@ -103,6 +106,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Container = containers.of
 	}
 	r.loop.table = streams.New(settings)
+	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
 	}

@@ -25,30 +25,40 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                                metric.Meter
-	mu                                   sync.Mutex
-	registrations                        []metric.Registration
-	ReceiverSockopsAdoptedSockets        metric.Int64Counter
-	ReceiverSockopsAdoptionFailures      metric.Int64Counter
-	ReceiverSockopsAdoptionNamespaces    metric.Int64Counter
-	ReceiverSockopsCgroups               metric.Int64ObservableGauge
-	ReceiverSockopsCgroupsCapacity       metric.Int64ObservableGauge
-	ReceiverSockopsConnectionsRefused    metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsTraced     metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsUnseen     metric.Int64ObservableCounter
-	ReceiverSockopsFlows                 metric.Int64ObservableGauge
-	ReceiverSockopsFlowsCapacity         metric.Int64ObservableGauge
-	ReceiverSockopsFlowsOverflowed       metric.Int64ObservableCounter
-	ReceiverSockopsFlowsRemembered       metric.Int64ObservableGauge
-	ReceiverSockopsFlowsWithoutContainer metric.Int64Counter
-	ReceiverSockopsHarvestFailures       metric.Int64Counter
-	ReceiverSockopsPointsLost            metric.Int64Counter
-	ReceiverSockopsPointsRetried         metric.Int64Counter
-	ReceiverSockopsRoundDuration         metric.Float64Histogram
-	ReceiverSockopsRttSmoothed           metric.Int64ObservableCounter
-	ReceiverSockopsSockets               metric.Int64ObservableGauge
-	ReceiverSockopsSocketsCapacity       metric.Int64ObservableGauge
-	ReceiverSockopsStreamsForgotten      metric.Int64Counter
+	meter                                  metric.Meter
+	mu                                     sync.Mutex
+	registrations                          []metric.Registration
+	ReceiverSockopsAdoptedSockets          metric.Int64Counter
+	ReceiverSockopsAdoptionFailures        metric.Int64Counter
+	ReceiverSockopsAdoptionNamespaces      metric.Int64Counter
+	ReceiverSockopsAuditCovered            metric.Int64ObservableCounter
+	ReceiverSockopsAuditFailures           metric.Int64Counter
+	ReceiverSockopsAuditNamespaces         metric.Int64ObservableGauge
+	ReceiverSockopsAuditNamespacesVanished metric.Int64ObservableCounter
+	ReceiverSockopsAuditRatio              metric.Float64ObservableGauge
+	ReceiverSockopsAuditSeen               metric.Int64ObservableCounter
+	ReceiverSockopsCgroups                 metric.Int64ObservableGauge
+	ReceiverSockopsCgroupsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsConnectionsRefused      metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsTraced       metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsUnseen       metric.Int64ObservableCounter
+	ReceiverSockopsFlows                   metric.Int64ObservableGauge
+	ReceiverSockopsFlowsCapacity           metric.Int64ObservableGauge
+	ReceiverSockopsFlowsOverflowed         metric.Int64ObservableCounter
+	ReceiverSockopsFlowsRemembered         metric.Int64ObservableGauge
+	ReceiverSockopsFlowsWithoutContainer   metric.Int64Counter
+	ReceiverSockopsHarvestFailures         metric.Int64Counter
+	ReceiverSockopsPinnedFlowsLost         metric.Int64Counter
+	ReceiverSockopsPinsReplaced            metric.Int64Counter
+	ReceiverSockopsPointsLost              metric.Int64Counter
+	ReceiverSockopsPointsRetried           metric.Int64Counter
+	ReceiverSockopsRoundDuration           metric.Float64Histogram
+	ReceiverSockopsRoundsRecovered         metric.Int64Counter
+	ReceiverSockopsRoundsUncertain         metric.Int64Counter
+	ReceiverSockopsRttSmoothed             metric.Int64ObservableCounter
+	ReceiverSockopsSockets                 metric.Int64ObservableGauge
+	ReceiverSockopsSocketsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsStreamsForgotten        metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -60,6 +70,81 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsAuditCoveredCallback sets callback for observable ReceiverSockopsAuditCovered metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditCoveredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditCovered, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditCovered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesCallback sets callback for observable ReceiverSockopsAuditNamespaces metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespaces, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespaces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesVanishedCallback sets callback for observable ReceiverSockopsAuditNamespacesVanished metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesVanishedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespacesVanished, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespacesVanished)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditRatioCallback sets callback for observable ReceiverSockopsAuditRatio metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditRatioCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ReceiverSockopsAuditRatio, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditRatio)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditSeenCallback sets callback for observable ReceiverSockopsAuditSeen metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditSeenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditSeen, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditSeen)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsCgroupsCallback sets callback for observable ReceiverSockopsCgroups metric.
@@ -252,6 +337,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -286,6 +381,42 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_adoption_namespaces",
 		metric.WithDescription("Network namespaces with TCP sockets that the adoption found; `failed` are those that it could not enter or walk. [Development]"),
 		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditCovered, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_covered",
+		metric.WithDescription("What the flows counted of what the kernel counted itself (`receiver_sockops_audit_seen`). [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditFailures, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_audit_failures",
+		metric.WithDescription("Rounds in which the audit could not read all of the kernel's counters. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespaces, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_audit_namespaces",
+		metric.WithDescription("Network namespaces. `audited` are compared; `unreadable` have flows, but no process that may be looked at; `refused` are past the bound. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespacesVanished, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_namespaces_vanished",
+		metric.WithDescription("Network namespaces that ended, or whose process did, while they were audited. What happened since the round before is not compared. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditRatio, err = builder.meter.Float64ObservableGauge(
+		"otelcol_receiver_sockops_audit_ratio",
+		metric.WithDescription("Covered over seen in the last ten rounds. 1 says that nothing is missing. Absent if nothing was seen. [Development]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditSeen, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_seen",
+		metric.WithDescription("What the kernel counted itself in the network namespaces that are audited, as far as it is certain that flows should have counted it. [Development]"),
+		metric.WithUnit("{event}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsCgroups, err = builder.meter.Int64ObservableGauge(
@@ -354,6 +485,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{harvest}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinnedFlowsLost, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pinned_flows_lost",
+		metric.WithDescription("Flows with undelivered counts in pinned tables of another version, which this one cannot read. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinsReplaced, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pins_replaced",
+		metric.WithDescription("Sets of pins that did not fit this version or the options, and were replaced at the start. [Development]"),
+		metric.WithUnit("{replacement}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsPointsLost, err = builder.meter.Int64Counter(
 		"otelcol_receiver_sockops_points_lost",
 		metric.WithDescription("Data points that the pipeline refused for good, or at the last round before the end. [Development]"),
@@ -371,6 +514,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithDescription("Time from the begin of a harvest until the pipeline took the data points. [Development]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}...),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsRecovered, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_recovered",
+		metric.WithDescription("Rounds that an earlier process left undelivered in the pinned tables, and this one has read. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsUncertain, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_uncertain",
+		metric.WithDescription("Of the recovered rounds, those that may have been delivered before, because the earlier process was killed while the pipeline had them. [Development]"),
+		metric.WithUnit("{round}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsRttSmoothed, err = builder.meter.Int64ObservableCounter(
