@@ -77,6 +77,9 @@ func Load(o Options) (*Sockops, error) {
 	if o.MaxFlows <= 0 || o.MaxSockets <= 0 {
 		return nil, fmt.Errorf("room for %d flows and %d sockets: must be at least one of each", o.MaxFlows, o.MaxSockets)
 	}
+	if err := tooOld(); err != nil { // what its verifier says of the programs would only hide it
+		return nil, err
+	}
 	path, id, err := findCgroup(o.CgroupPath)
 	if err != nil {
 		return nil, err
