@@ -88,7 +88,8 @@ type Config struct {
 	// Detail are groups of counters to keep besides the usual ones: limits,
 	// retransmit_type, netns, zero_windows, ecn.
 	Detail []string `mapstructure:"detail"`
-	// DropCapabilities is not supported yet.
+	// DropCapabilities gives up the capabilities of the whole process, but for those that
+	// other options go on needing, once the start and the adoption are done.
 	DropCapabilities bool `mapstructure:"drop_capabilities"`
 	// Resource overrides resource attributes, or adds to them. (Not any: a number that
 	// comes from an environment variable, an account id for instance, must stay a string.)
@@ -169,9 +170,6 @@ func (c *Config) validateUnsupported() (errs []error) {
 	}
 	if c.NAT {
 		refuse("nat", "false", true)
-	}
-	if c.DropCapabilities {
-		refuse("drop_capabilities", "false", true)
 	}
 	return errs
 }

@@ -21,6 +21,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
@@ -46,6 +47,7 @@ type fakeKernel struct {
 	synAcks map[uint32]int64
 
 	audit auditor
+	drop  func(keep ...cap.Value) error
 
 	instance identity.Instance
 	nowhere  error // why there is no instance
@@ -146,6 +148,7 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		load:     func(*Config) (source, error) { return k, nil },
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
 		audit:    func(*Config, source) auditor { return k.audit },
+		drop:     k.drop,
 	})
 	require.NoError(t, err)
 	return r

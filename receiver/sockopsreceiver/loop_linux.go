@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
@@ -42,6 +43,8 @@ type loop struct {
 	synAcks    synAcks
 	containers *containers
 
+	drop func(keep ...cap.Value) error // capabilities
+
 	audit        auditor // nil: there is none
 	auditFailing bool    // the last audit failed
 
@@ -60,6 +63,9 @@ func (l *loop) run(ctx, stopping context.Context) {
 	}
 	if l.config.AdoptExisting {
 		l.adopt(stopping)
+	}
+	if l.config.DropCapabilities { // no sooner: the adoption needs them
+		l.dropCapabilities()
 	}
 	for {
 		select {
