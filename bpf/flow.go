@@ -22,6 +22,7 @@ const (
 	PhaseConnect = iota
 	PhaseEstablished
 	PhaseClose
+	phases
 )
 
 // Values of [FlowKey].Role (enum role).

@@ -30,7 +30,7 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 	struct namespace found = {};
 	struct socket *socket;
 	struct sock *sk;
-	long err;
+	int err; /* before 6.4 the upper half of what the helper returns is not set */
 
 	if (!task || !file)
 		return 0;

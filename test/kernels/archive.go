@@ -25,6 +25,7 @@ func newArchive(w io.Writer) *archive {
 
 const (
 	modeFolder  = 0o040755
+	modeFile    = 0o100644
 	modeProgram = 0o100755
 	modeDevice  = 0o020600
 )

@@ -22,6 +22,7 @@ type Job struct {
 	Name    string
 	Command []string
 	Folder  string // in which it runs
+	Tests   bool   // it is a test binary
 	Timeout time.Duration
 }
 
@@ -34,6 +35,6 @@ const (
 	Running = "running" // name of the job
 	Ended   = "ended"   // name of the job, its exit status, seconds
 	Problem = "problem" // of the guest itself, in words
-	Feature = "feature" // name of a feature, what is found, what is expected
+	Feature = "feature" // name of a feature, ": ", what is found
 	Done    = "done"    // nothing comes after it
 )
