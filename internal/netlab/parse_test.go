@@ -26,6 +26,7 @@ func TestOffsetsOfTCPInfoAreThoseOfTheKernel(t *testing.T) {
 		tcpiBytesReceived: unsafe.Offsetof(i.Bytes_received),
 		tcpiSegsOut:       unsafe.Offsetof(i.Segs_out),
 		tcpiSegsIn:        unsafe.Offsetof(i.Segs_in),
+		tcpiMinRTT:        unsafe.Offsetof(i.Min_rtt),
 		tcpiDataSegsIn:    unsafe.Offsetof(i.Data_segs_in),
 		tcpiDataSegsOut:   unsafe.Offsetof(i.Data_segs_out),
 		tcpiBytesSent:     unsafe.Offsetof(i.Bytes_sent),
