@@ -21,18 +21,24 @@ import (
 // roundReader reads a flow table, and leaves it as it is.
 type roundReader struct {
 	table  *ebpf.Map
-	batch  batch
+	batch  *batch
 	cursor ebpf.MapBatchCursor
 	more   bool // not yet to its end
 }
 
-func readRound(table *ebpf.Map) roundReader {
-	return roundReader{table: table, batch: batchOf(table), more: true}
+// readRound begins to read a table, which may be that of a process with other options.
+func (s *Sockops) readRound(table *ebpf.Map) roundReader {
+	b := &s.batch
+	if table.ValueSize() != s.objects.FlowsA.ValueSize() {
+		b = batchOf(table)
+	}
+	return roundReader{table: table, batch: b, more: true}
 }
 
-// batchOf fits the values of a table, which may be that of a process with other options.
-func batchOf(table *ebpf.Map) batch {
-	return newBatch(table.ValueSize() != uint32(unsafe.Sizeof(Flow{})))
+// batchOf fits the values of a table.
+func batchOf(table *ebpf.Map) *batch {
+	b := newBatch(table.ValueSize() != uint32(unsafe.Sizeof(Flow{})))
+	return &b
 }
 
 // each hands over what is left to read. After an error it can be called again.
@@ -100,7 +106,7 @@ func (s *Sockops) Settle(end time.Time, done bool) error {
 	}
 	p.of = nil
 	if len(p.left) == 0 {
-		return nil
+		return p.named.settled(s.objects.Cgroups)
 	}
 	r := p.left[0]
 	p.left = slices.Delete(p.left, 0, 1)
@@ -135,7 +141,7 @@ func (s *Sockops) nextRound() error {
 				return err
 			}
 		}
-		p.of, p.read = r.of, readRound(r.table)
+		p.of, p.read = r.of, s.readRound(r.table)
 		return nil
 	}
 	if err := s.renewSpare(); err != nil {
@@ -144,6 +150,7 @@ func (s *Sockops) nextRound() error {
 	if err := s.fold(); err != nil {
 		return err
 	}
+	p.own.Jiffy = int64(s.clock.jiffy)
 	if err := p.own.hold(s.round + 1); err != nil {
 		return err
 	}
@@ -152,7 +159,7 @@ func (s *Sockops) nextRound() error {
 		p.own.Phase, p.own.Round = settled, s.round
 		return errors.Join(err, p.own.save())
 	}
-	p.of, p.read = p.own, readRound(s.table(s.round-1))
+	p.of, p.read = p.own, s.readRound(s.table(s.round-1))
 	return err
 }
 

@@ -88,7 +88,8 @@ type Config struct {
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 	// Temporality of sums and histograms.
 	Temporality Temporality `mapstructure:"temporality"`
-	// PinPath is not supported yet.
+	// PinPath is a folder of a BPF file system in which all that counts is pinned: it goes
+	// on while the collector is down. Empty: counting ends with the collector.
 	PinPath string `mapstructure:"pin_path"`
 	// NAT has flows told by what their ends are beyond network address translation, as
 	// conntrack knows it.
@@ -102,7 +103,8 @@ type Config struct {
 	// Detail are groups of counters to keep besides the usual ones: limits,
 	// retransmit_type, netns, zero_windows, ecn.
 	Detail []string `mapstructure:"detail"`
-	// DropCapabilities is not supported yet.
+	// DropCapabilities gives up the capabilities of the whole process, but for those that
+	// other options go on needing, once the start and the adoption are done.
 	DropCapabilities bool `mapstructure:"drop_capabilities"`
 	// Resource overrides resource attributes, or adds to them. (Not any: a number that
 	// comes from an environment variable, an account id for instance, must stay a string.)
@@ -149,6 +151,9 @@ func (c *Config) Validate() error {
 	if c.CgroupPath != "" && !filepath.IsAbs(c.CgroupPath) {
 		refuse("'cgroup_path' must be an absolute path, or empty to find the cgroup2 mount: is %q", c.CgroupPath)
 	}
+	if c.PinPath != "" && !filepath.IsAbs(c.PinPath) {
+		refuse("'pin_path' must be an absolute path of a folder below a BPF file system, as /sys/fs/bpf/flowmonitor, or empty: is %q", c.PinPath)
+	}
 	if c.MaxFlows < 1 || c.MaxFlows > maxMaxFlows {
 		refuse("'max_flows' must be from 1 to %d: is %d", maxMaxFlows, c.MaxFlows)
 	}
@@ -172,25 +177,10 @@ func (c *Config) Validate() error {
 	if c.Temporality != TemporalityDelta && c.Temporality != TemporalityCumulative {
 		refuse("'temporality' must be %q or %q: is %q", TemporalityDelta, TemporalityCumulative, c.Temporality)
 	}
-	errs = append(errs, c.validateUnsupported()...)
 	for _, name := range slices.Sorted(maps.Keys(c.Resource)) {
 		if value := c.Resource[name]; value == "" || name == "" {
 			refuse("'resource' must map names to strings, none of them empty: %q is %q", name, value)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// validateUnsupported refuses what has a name already but does nothing yet.
-func (c *Config) validateUnsupported() (errs []error) {
-	refuse := func(key, only string, is any) {
-		errs = append(errs, fmt.Errorf("'%s' is not supported yet: must be %s, is %v", key, only, is))
-	}
-	if c.PinPath != "" {
-		refuse("pin_path", "empty", c.PinPath)
-	}
-	if c.DropCapabilities {
-		refuse("drop_capabilities", "false", true)
-	}
-	return errs
 }

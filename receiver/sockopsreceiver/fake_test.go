@@ -8,6 +8,7 @@ package sockopsreceiver
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
@@ -51,15 +53,38 @@ type fakeKernel struct {
 	synAcks      map[uint32]int64
 
 	audit auditor
+	// with pins:
+	pinned     bool
+	continuity bpf.Continuity
+	left       []leftRound // of earlier processes
+	unsettled  bool
+	offers     []time.Time
+	settled    []settlement
+	told       map[uint32]int64
+	drop       func(keep ...cap.Value) error
 
 	instance identity.Instance
-	nowhere  error // why there is no instance
+	nowhere  error            // why there is no instance
+	wall     func() time.Time // nil: time.Now
 
 	mu       sync.Mutex
 	harvests []time.Time
 	adopted  int
+	adopting bool
 	closed   int
 	busy     bool
+}
+
+// leftRound is a round of another process.
+type leftRound struct {
+	end   time.Time
+	flows []counted
+}
+
+// settlement is a call of Settle.
+type settlement struct {
+	end  time.Time
+	done bool
 }
 
 // alone fails when two methods run at once that must not.
@@ -80,9 +105,20 @@ func (k *fakeKernel) alone() func() {
 	}
 }
 
+// Adopt may run beside the others, but for Close.
 func (k *fakeKernel) Adopt(ctx context.Context) (bpf.AdoptStats, error) {
-	defer k.alone()()
+	k.mu.Lock()
 	k.adopted++
+	k.adopting = true
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.adopting = false
+		if k.closed > 0 {
+			panic("an adoption after Close")
+		}
+	}()
 	if k.adopt != nil {
 		return k.adopt(ctx)
 	}
@@ -98,6 +134,16 @@ func (k *fakeKernel) Jiffy() time.Duration { return 4 * time.Millisecond }
 
 func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	defer k.alone()()
+	if k.unsettled {
+		panic("a harvest before the one before is settled")
+	}
+	k.unsettled = k.pinned
+	if len(k.left) > 0 {
+		for _, c := range k.left[0].flows {
+			yield(&c.key, &c.flow, c.detail)
+		}
+		return nil
+	}
 	n := len(k.harvests)
 	k.harvests = append(k.harvests, time.Now())
 	round := k.always
@@ -111,6 +157,44 @@ func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	if k.harvest != nil {
 		return k.harvest(n)
 	}
+	return nil
+}
+
+func (k *fakeKernel) Continuity() bpf.Continuity { return k.continuity }
+
+func (k *fakeKernel) Left() (time.Time, bool) {
+	if len(k.left) == 0 {
+		return time.Time{}, false
+	}
+	return k.left[0].end, true
+}
+
+func (k *fakeKernel) Unsettled() bool { return k.unsettled }
+
+func (k *fakeKernel) Offer(end time.Time) error {
+	defer k.alone()()
+	k.offers = append(k.offers, end)
+	return nil
+}
+
+func (k *fakeKernel) Settle(end time.Time, done bool) error {
+	defer k.alone()()
+	k.settled = append(k.settled, settlement{end, done})
+	if done && k.unsettled {
+		k.unsettled = false
+		if len(k.left) > 0 {
+			k.left = k.left[1:]
+		}
+	}
+	return nil
+}
+
+func (k *fakeKernel) TellSynAcks(told map[uint32]int64) error {
+	defer k.alone()()
+	if k.told == nil {
+		k.told = map[uint32]int64{}
+	}
+	maps.Copy(k.told, told)
 	return nil
 }
 
@@ -141,14 +225,6 @@ func (k *fakeKernel) Forget(tuples []bpf.Tuple) error {
 	return nil
 }
 
-func (k *fakeKernel) Translations(yield func(bpf.Tuple, uint32)) error {
-	defer k.alone()()
-	for tuple, id := range k.translations {
-		yield(tuple, id)
-	}
-	return nil
-}
-
 func (k *fakeKernel) TranslationsComplete(bool) error {
 	defer k.alone()()
 	return nil
@@ -174,13 +250,18 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		c(cfg)
 	}
 	require.NoError(t, cfg.Validate())
+	if k.wall == nil {
+		k.wall = time.Now
+	}
 	set := receivertest.NewNopSettings(metadata.Type)
 	set.BuildInfo.Version = "1.2.3"
 	r, err := newReceiver(set, cfg, next, surroundings{
 		load:     func(*Config) (source, error) { return k, nil },
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
 		audit:    func(*Config, source) auditor { return k.audit },
+		wall:     k.wall,
 		track:    func(*Config) tracker { return k.tracked },
+		drop:     k.drop,
 	})
 	require.NoError(t, err)
 	return r

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -15,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
@@ -37,11 +39,14 @@ type loop struct {
 	resource   pcommon.Resource
 	clock      clock
 	whole      pcommon.Timestamp // end of the last round that was harvested whole
+	end        pcommon.Timestamp // of the last round
 	failing    bool              // the last harvest failed
 	table      *streams.Table
 	synAcks    synAcks
 	containers *containers
 	nat        *translation // nil unless asked for
+
+	drop func(keep ...cap.Value) error // capabilities
 
 	audit        auditor // nil: there is none
 	auditFailing bool    // the last audit failed
@@ -59,18 +64,30 @@ func (l *loop) run(ctx, stopping context.Context) {
 	if l.audit != nil {
 		defer l.audit.Close()
 	}
-	if l.config.AdoptExisting {
-		l.adopt(stopping)
-	}
+	var adopting sync.WaitGroup
+	adopting.Go(func() {
+		if l.config.AdoptExisting {
+			l.adopt(stopping)
+		}
+		if l.config.DropCapabilities { // no sooner: the adoption needs them
+			l.dropCapabilities()
+		}
+	})
+	_ = l.catchUp(ctx, false) // it has said what went wrong
 	for {
 		select {
 		case <-stopping.Done():
-			l.result = errors.Join(l.round(ctx, true), l.source.Close())
+			adopting.Wait()
+			err := l.due(ctx, true)
+			if l.pinned() { // the next process delivers what this one could not
+				err = nil
+			}
+			l.result = errors.Join(err, l.source.Close())
 			l.closeTranslation()
 			return
 		case <-timer.C:
-			timer.Reset(l.pause())  // first, so that the time of the round is part of the pause
-			_ = l.round(ctx, false) // it has said what went wrong
+			timer.Reset(l.pause()) // first, so that the time of the round is part of the pause
+			_ = l.due(ctx, false)
 		}
 	}
 }
@@ -81,8 +98,8 @@ func (l *loop) pause() time.Duration {
 	return l.config.CollectionInterval - j + time.Duration(l.random.Int64N(2*int64(j)+1))
 }
 
-// adopt takes over the connections that were open before the start. It is done before the
-// first round, because the source does one thing at a time.
+// adopt takes over the connections that were open before the start. It is done beside the
+// rounds: 10,000 network namespaces take half a minute.
 func (l *loop) adopt(stopping context.Context) {
 	st, err := l.source.Adopt(stopping)
 	if err != nil && stopping.Err() == nil {

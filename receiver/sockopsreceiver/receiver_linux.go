@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
@@ -44,7 +45,9 @@ type surroundings struct {
 	load     func(*Config) (source, error)
 	instance func(context.Context) (identity.Instance, error)
 	audit    func(*Config, source) auditor
+	wall     func() time.Time
 	track    func(*Config) tracker
+	drop     func(keep ...cap.Value) error // capabilities
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -73,7 +76,7 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on s
 // Start loads the kernel side: once it has returned, every new connection is counted.
 // Those open before are taken over in the background.
 func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
-	clock := newClock() // before anything is counted
+	clock := newClock(r.wall) // before anything is counted
 	src, err := r.load(r.config)
 	if err != nil {
 		return fmt.Errorf("count TCP connections: %w", err)
@@ -93,6 +96,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		containers: containers,
 		whole:      clock.last,
 		audit:      r.audit(r.config, src),
+		drop:       r.drop,
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{
@@ -106,10 +110,11 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Container = containers.of
 	}
 	if r.config.NAT {
-		r.loop.nat = startTranslation(src, r.track(r.config), r.settings.Logger)
+		r.loop.nat = startTranslation(src, r.track(r.config), src.Continuity().Resumed, r.settings.Logger)
 		settings.Translate = r.loop.nat.translator.Translate
 	}
 	r.loop.table = streams.New(settings)
+	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
 	}

@@ -15,8 +15,14 @@ import (
 // concurrency rules are those of [bpf.Sockops].
 type source interface {
 	Adopt(ctx context.Context) (bpf.AdoptStats, error)
+	Continuity() bpf.Continuity
+	Left() (end time.Time, left bool)
 	Harvest(yield bpf.Yield) error
+	Unsettled() bool
+	Offer(end time.Time) error
+	Settle(end time.Time, done bool) error
 	SynAcks() (map[uint32]int64, error)
+	TellSynAcks(map[uint32]int64) error
 	Jiffy() time.Duration
 	Stats() (bpf.Stats, error)
 	CgroupNames(id uint64) ([]string, error)
@@ -51,6 +57,8 @@ func loadKernel(cfg *Config) (source, error) {
 		Containers: cfg.Container,
 		NAT:        cfg.NAT,
 		Detail:     detailGroups(cfg.Detail),
+		Trace:      cfg.DropCapabilities, // later it could not be attached
+		PinPath:    cfg.PinPath,
 	})
 	if err != nil {
 		return nil, err // not s: a nil *Sockops in the interface is not nil

@@ -68,9 +68,13 @@ type TelemetryBuilder struct {
 	ReceiverSockopsNatTranslations         metric.Int64ObservableGauge
 	ReceiverSockopsNatTranslationsRefused  metric.Int64ObservableCounter
 	ReceiverSockopsNatTranslationsUnknown  metric.Int64ObservableCounter
+	ReceiverSockopsPinnedFlowsLost         metric.Int64Counter
+	ReceiverSockopsPinsReplaced            metric.Int64Counter
 	ReceiverSockopsPointsLost              metric.Int64Counter
 	ReceiverSockopsPointsRetried           metric.Int64Counter
 	ReceiverSockopsRoundDuration           metric.Float64Histogram
+	ReceiverSockopsRoundsRecovered         metric.Int64Counter
+	ReceiverSockopsRoundsUncertain         metric.Int64Counter
 	ReceiverSockopsRttSmoothed             metric.Int64ObservableCounter
 	ReceiverSockopsSockets                 metric.Int64ObservableGauge
 	ReceiverSockopsSocketsCapacity         metric.Int64ObservableGauge
@@ -921,6 +925,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{flow}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinnedFlowsLost, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pinned_flows_lost",
+		metric.WithDescription("Flows with undelivered counts in pinned tables of another version, which this one cannot read. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinsReplaced, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pins_replaced",
+		metric.WithDescription("Sets of pins that did not fit this version or the options, and were replaced at the start. [Development]"),
+		metric.WithUnit("{replacement}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsPointsLost, err = builder.meter.Int64Counter(
 		"otelcol_receiver_sockops_points_lost",
 		metric.WithDescription("Data points that the pipeline refused for good, or at the last round before the end. [Development]"),
@@ -938,6 +954,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithDescription("Time from the begin of a harvest until the pipeline took the data points. [Development]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}...),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsRecovered, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_recovered",
+		metric.WithDescription("Rounds that an earlier process left undelivered in the pinned tables, and this one has read. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsUncertain, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_uncertain",
+		metric.WithDescription("Of the recovered rounds, those that may have been delivered before, because the earlier process was killed while the pipeline had them. [Development]"),
+		metric.WithUnit("{round}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsRttSmoothed, err = builder.meter.Int64ObservableCounter(

@@ -174,9 +174,13 @@ func TestSetupTelemetry(t *testing.T) {
 	tb.ReceiverSockopsAuditFailures.Add(context.Background(), 1)
 	tb.ReceiverSockopsFlowsWithoutContainer.Add(context.Background(), 1)
 	tb.ReceiverSockopsHarvestFailures.Add(context.Background(), 1)
+	tb.ReceiverSockopsPinnedFlowsLost.Add(context.Background(), 1)
+	tb.ReceiverSockopsPinsReplaced.Add(context.Background(), 1)
 	tb.ReceiverSockopsPointsLost.Add(context.Background(), 1)
 	tb.ReceiverSockopsPointsRetried.Add(context.Background(), 1)
 	tb.ReceiverSockopsRoundDuration.Record(context.Background(), 1)
+	tb.ReceiverSockopsRoundsRecovered.Add(context.Background(), 1)
+	tb.ReceiverSockopsRoundsUncertain.Add(context.Background(), 1)
 	tb.ReceiverSockopsStreamsForgotten.Add(context.Background(), 1)
 	AssertEqualReceiverSockopsAdoptedSockets(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
@@ -298,6 +302,12 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualReceiverSockopsNatTranslationsUnknown(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsPinnedFlowsLost(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsPinsReplaced(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsPointsLost(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -306,6 +316,12 @@ func TestSetupTelemetry(t *testing.T) {
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsRoundDuration(t, testTel,
 		[]metricdata.HistogramDataPoint[float64]{{}}, metricdatatest.IgnoreValue(),
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsRoundsRecovered(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualReceiverSockopsRoundsUncertain(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualReceiverSockopsRttSmoothed(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},

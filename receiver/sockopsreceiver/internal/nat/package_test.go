@@ -129,13 +129,6 @@ func (k *fakeKernel) Forget(tuples []bpf.Tuple) error {
 	return k.failing
 }
 
-func (k *fakeKernel) Translations(yield func(bpf.Tuple, uint32)) error {
-	for tuple, id := range k.translations {
-		yield(tuple, id)
-	}
-	return k.failing
-}
-
 func (k *fakeKernel) TranslationsComplete(complete bool) error {
 	k.complete = complete
 	return k.failing
@@ -204,7 +197,7 @@ func (k *fakeKernel) harvest(t *Translator, yield func(*bpf.FlowKey, *bpf.Flow))
 		yield(&key, flow)
 	}
 	clear(table)
-	err = errors.Join(err, t.End(true, k.overflowed))
+	err = errors.Join(err, t.End(true, true, k.overflowed))
 	k.overflowed = false
 	return err
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
 )
 
-// maxTold is how many connections the kernel's map holds (translations in nat.h), beside
-// the number of the series.
-const maxTold = 262_144 - 1
+// maxTold is how many connections the kernel's map holds (translations in nat.h).
+const maxTold = 262_144
 
 // told are the connections of which the kernel has been told, with their ids.
 type told struct {
@@ -163,33 +162,34 @@ func (t *Translator) tellAll() {
 // is lost by it but time.
 func (t *Translator) Begin() error {
 	errs := []error{t.review()}
-	if t.all {
+	if t.all && !t.foreign {
 		t.synced, t.healthy = false, true
 		t.sync()
-		if !t.begun {
-			errs = append(errs, t.restore())
-		}
 		t.tellAll()
 		errs = append(errs, t.flush())
 	}
-	if t.healthy != t.complete {
+	if t.healthy != t.complete && !t.foreign {
 		err := t.kernel.TranslationsComplete(t.healthy)
 		if err == nil {
 			t.complete = t.healthy
 		}
 		errs = append(errs, err)
 	}
-	t.begun, t.synced, t.healthy = true, false, true
+	t.synced, t.healthy = false, true
 	return errors.Join(errs...)
 }
 
-// End comes after a harvest. whole says that no flow is left to hand over, overflowed that
-// the kernel had no room for some of the rows: who was in them must be told of otherwise.
-func (t *Translator) End(whole, overflowed bool) error {
+// End comes after a harvest. whole says that no flow is left to hand over, own that its
+// round ended in this process, overflowed that the kernel had no room for some of the
+// rows: who was in them must be told of otherwise.
+func (t *Translator) End(whole, own, overflowed bool) error {
 	err := errors.Join(t.forget(), t.flush()) // in this order: what is told now is true
+	t.all = overflowed || !t.healthy || t.foreign // while it is foreign, nobody is told
+	if whole && own {
+		t.foreign = false
+	}
 	if whole {
 		t.names.nextRound()
 	}
-	t.all = overflowed || !t.healthy
 	return err
 }

@@ -15,10 +15,9 @@ import (
 
 func TestANumberIsUsedAgainOnlyWhenNoRowIsLeftThatBearsIt(t *testing.T) {
 	n := newNames()
-	n.series = 3
 	a, b := beyond{localPort: 1}, beyond{localPort: 2}
 	first := n.acquire(a)
-	assert.EqualValues(t, 3<<seriesShift|1, first)
+	assert.EqualValues(t, 1, first)
 	assert.Equal(t, first, n.acquire(a), "one number for one name")
 	n.release(first)
 	n.release(first)
@@ -47,16 +46,9 @@ func TestANumberIsUsedAgainOnlyWhenNoRowIsLeftThatBearsIt(t *testing.T) {
 	})
 }
 
-func TestNoIDOfAnySeriesIsTheOneThatAsks(t *testing.T) {
-	n := newNames()
-	n.series = seriesCount - 1
-	n.known = make([]name, 1<<seriesShift-1)
-	assert.Less(t, n.acquire(beyond{localPort: 1}), uint32(bpf.AskTranslation))
-}
-
 func TestOnlyConnectionsThatAreStillThereAreTold(t *testing.T) {
 	kernel, tracker := newFakeKernel(), newFakeTracker()
-	tr := New(kernel, tracker)
+	tr := New(kernel, tracker, false)
 	sent(t, kernel, tr)
 	tracker.coming[podA] = &serviceTo
 	s := client(podA)
@@ -69,7 +61,7 @@ func TestOnlyConnectionsThatAreStillThereAreTold(t *testing.T) {
 // A connection that ends while the kernel is told of it leaves its translation behind.
 func TestWhatWasSaidOfAnEarlierConnectionIsTakenBack(t *testing.T) {
 	kernel, tracker := newFakeKernel(), newFakeTracker()
-	tr := New(kernel, tracker)
+	tr := New(kernel, tracker, false)
 	tracker.known[podA] = serviceTo
 	kernel.sockets = []*socket{client(podA)}
 	sent(t, kernel, tr)
@@ -89,7 +81,7 @@ func TestWhatWasSaidOfAnEarlierConnectionIsTakenBack(t *testing.T) {
 
 func TestTheKernelIsToldWhenNotAllIsKnownAnyMore(t *testing.T) {
 	kernel, tracker := newFakeKernel(), newFakeTracker()
-	tr := New(kernel, tracker)
+	tr := New(kernel, tracker, false)
 	sent(t, kernel, tr)
 	assert.True(t, kernel.complete)
 	tracker.failed = errKernel
@@ -107,18 +99,18 @@ func TestTheKernelIsToldWhenNotAllIsKnownAnyMore(t *testing.T) {
 
 func TestErrorsOfTheKernelAreReported(t *testing.T) {
 	kernel, tracker := newFakeKernel(), newFakeTracker()
-	tr := New(kernel, tracker)
+	tr := New(kernel, tracker, false)
 	kernel.failing = errKernel
 	assert.ErrorIs(t, tr.Begin(), errKernel)
 	tracker.known[podA] = serviceTo
 	row := bpf.FlowKey{Kind: bpf.KindConnection, Role: bpf.RoleClient, Local: address("10.1.0.2"), LocalPort: 40000, Peer: address("172.20.0.10"), PeerPort: 443, Ports: bpf.PortPeer}
 	key, held := tr.Translate(&row, &bpf.Flow{Open: [3]uint32{1}})
 	assert.Equal(t, beyondService, flow{key, held}, "the row itself is translated all the same")
-	assert.ErrorIs(t, tr.End(true, false), errKernel)
+	assert.ErrorIs(t, tr.End(true, true, false), errKernel)
 	assert.EqualValues(t, 1, tr.Counts().Refused)
 	kernel.failing = nil
 	assert.NoError(t, tr.Begin())
 	tr.Translate(&row, &bpf.Flow{Open: [3]uint32{1}})
-	assert.NoError(t, tr.End(true, false))
+	assert.NoError(t, tr.End(true, true, false))
 	assert.Len(t, kernel.translations, 1)
 }
