@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,8 +23,10 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
@@ -44,7 +47,10 @@ type fakeKernel struct {
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
 	cgroups map[uint64][]string
-	synAcks map[uint32]int64
+	tracked *fakeTracker
+
+	translations map[bpf.Tuple]uint32
+	synAcks      map[uint32]int64
 
 	audit auditor
 	// with pins:
@@ -55,6 +61,7 @@ type fakeKernel struct {
 	offers     []time.Time
 	settled    []settlement
 	told       map[uint32]int64
+	drop       func(keep ...cap.Value) error
 
 	instance identity.Instance
 	nowhere  error            // why there is no instance
@@ -202,6 +209,27 @@ func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
 	return names, nil
 }
 
+func (k *fakeKernel) Translate(tuples []bpf.Tuple, ids []uint32) (int, error) {
+	defer k.alone()()
+	for i, tuple := range tuples {
+		k.translations[tuple] = ids[i]
+	}
+	return len(tuples), nil
+}
+
+func (k *fakeKernel) Forget(tuples []bpf.Tuple) error {
+	defer k.alone()()
+	for _, tuple := range tuples {
+		delete(k.translations, tuple)
+	}
+	return nil
+}
+
+func (k *fakeKernel) TranslationsComplete(bool) error {
+	defer k.alone()()
+	return nil
+}
+
 func (k *fakeKernel) Close() error {
 	if k.closed == 0 {
 		defer k.alone()()
@@ -232,6 +260,8 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
 		audit:    func(*Config, source) auditor { return k.audit },
 		wall:     k.wall,
+		track:    func(*Config) tracker { return k.tracked },
+		drop:     k.drop,
 	})
 	require.NoError(t, err)
 	return r
@@ -306,4 +336,37 @@ func values(batches []pmetric.Metrics, metric string) (all []int64) {
 		all = append(all, p.IntValue())
 	}
 	return all
+}
+
+// fakeTracker knows translations by what a client's socket holds.
+type fakeTracker struct {
+	known   map[[2]netip.AddrPort]conntrack.Translation
+	stats   conntrack.Stats
+	failing error // of Start
+	started int
+	closed  int
+}
+
+func (f *fakeTracker) Start() error {
+	f.started++
+	return f.failing
+}
+
+func (f *fakeTracker) Close() { f.closed++ }
+
+func (f *fakeTracker) Stats() conntrack.Stats { return f.stats }
+
+func (f *fakeTracker) Sync(context.Context) error { return nil }
+
+func (f *fakeTracker) Live(func(conntrack.Socket)) {}
+
+func (f *fakeTracker) Resolve(_ uint32, local, peer netip.AddrPort) (conntrack.Translation, conntrack.Result) {
+	return f.ResolveAnywhere(local, peer)
+}
+
+func (f *fakeTracker) ResolveAnywhere(local, peer netip.AddrPort) (conntrack.Translation, conntrack.Result) {
+	if x, ok := f.known[[2]netip.AddrPort{local, peer}]; ok {
+		return x, conntrack.Translated
+	}
+	return conntrack.Translation{Local: local, Peer: peer}, conntrack.NotTranslated
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
@@ -45,6 +46,8 @@ type surroundings struct {
 	instance func(context.Context) (identity.Instance, error)
 	audit    func(*Config, source) auditor
 	wall     func() time.Time
+	track    func(*Config) tracker
+	drop     func(keep ...cap.Value) error // capabilities
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -93,6 +96,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		containers: containers,
 		whole:      clock.last,
 		audit:      r.audit(r.config, src),
+		drop:       r.drop,
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{
@@ -105,10 +109,19 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	if r.config.Container {
 		settings.Container = containers.of
 	}
+	if r.config.NAT {
+		r.loop.nat = startTranslation(src, r.track(r.config), src.Continuity().Resumed, r.settings.Logger)
+		settings.Translate = r.loop.nat.translator.Translate
+	}
 	r.loop.table = streams.New(settings)
 	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
+	}
+	if r.loop.nat != nil {
+		if err := r.loop.nat.register(r.telemetry, r.config.MaxNATConnections); err != nil {
+			r.loop.logger.Warn("Some of the receiver's own metrics about translation are missing.", zap.Error(err))
+		}
 	}
 
 	// Not Start's context: that one ends with the start.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/nat"
 )
 
 // source counts connections: the kernel side, or what plays it in tests. The
@@ -25,6 +26,7 @@ type source interface {
 	Jiffy() time.Duration
 	Stats() (bpf.Stats, error)
 	CgroupNames(id uint64) ([]string, error)
+	nat.Kernel
 	Close() error
 }
 
@@ -53,7 +55,9 @@ func loadKernel(cfg *Config) (source, error) {
 		MaxFlows:   cfg.MaxFlows,
 		MaxSockets: cfg.MaxSockets,
 		Containers: cfg.Container,
+		NAT:        cfg.NAT,
 		Detail:     detailGroups(cfg.Detail),
+		Trace:      cfg.DropCapabilities, // later it could not be attached
 		PinPath:    cfg.PinPath,
 	})
 	if err != nil {
