@@ -15,14 +15,20 @@ import (
 
 // CgroupNames gives the names of the cgroup of a flow ([FlowKey].Cgroup) and of the up to
 // seven around it, innermost first; the root of the hierarchy has the empty name. It
-// takes them out: the next flow that the kernel makes in that cgroup brings them again.
+// takes them out, with pins two rounds later: the next flow that the kernel makes in that
+// cgroup brings them again.
 // Unknown, because the kernel had no room for them: [ebpf.ErrKeyNotExist]. Only with
 // [Options].Containers.
 //
-// Safe for concurrent use, but not with Close.
+// Safe for concurrent use, but not with Close, and with pins not with itself or Settle.
 func (s *Sockops) CgroupNames(id uint64) ([]string, error) {
 	var names sockopsCgroupNames
-	if err := s.objects.Cgroups.LookupAndDelete(id, &names); err != nil {
+	take := s.objects.Cgroups.LookupAndDelete
+	if s.pins != nil {
+		s.pins.named.asked[id] = struct{}{}
+		take = s.objects.Cgroups.Lookup
+	}
+	if err := take(id, &names); err != nil {
 		return nil, fmt.Errorf("names of cgroup %d: %w", id, err)
 	}
 	var levels []string

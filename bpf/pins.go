@@ -31,6 +31,7 @@ type pins struct {
 	entries uint32        // of a flow table, as configured now
 	report  Continuity
 	told    toldSynAcks
+	named   namedCgroups
 
 	left []leftRound // what other processes did not deliver, oldest first
 	of   *generation // whose round was harvested and is not settled; nil: there is none

@@ -100,7 +100,7 @@ func (s *Sockops) Settle(end time.Time, done bool) error {
 	}
 	p.of = nil
 	if len(p.left) == 0 {
-		return nil
+		return p.named.settled(s.objects.Cgroups)
 	}
 	r := p.left[0]
 	p.left = slices.Delete(p.left, 0, 1)
@@ -144,6 +144,7 @@ func (s *Sockops) nextRound() error {
 	if err := s.fold(); err != nil {
 		return err
 	}
+	p.own.Jiffy = int64(s.clock.jiffy)
 	if err := p.own.hold(s.round + 1); err != nil {
 		return err
 	}

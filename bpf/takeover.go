@@ -20,9 +20,10 @@ import (
 // this one.
 func (s *Sockops) resume() error {
 	p, g := s.pins, s.pins.own
-	if err := p.told.open(g); err != nil {
+	if err := errors.Join(p.told.open(g), p.named.begin(s.objects.Cgroups)); err != nil {
 		return err
 	}
+	s.clock.jiffy = time.Duration(g.Jiffy)
 	p.report.Since = time.Unix(0, g.Delivered)
 	if !p.resumed {
 		return nil
@@ -237,6 +238,9 @@ func (s *Sockops) salvage(g *generation) error {
 		return errors.Join(err, last.Close())
 	}
 	p := s.pins
+	if s.clock.jiffy == 0 {
+		s.clock.jiffy = time.Duration(g.Jiffy)
+	}
 	if since := time.Unix(0, g.Delivered); since.Before(p.report.Since) {
 		p.report.Since = since
 	}

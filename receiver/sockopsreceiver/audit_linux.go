@@ -60,10 +60,11 @@ func watchesAll(path string) bool {
 	return false
 }
 
-// harvest hands what the kernel counted to the table, and to the audit if there is one.
-func (l *loop) harvest(ctx context.Context, last bool) error {
-	if l.audit == nil {
-		return errors.Join(l.source.Harvest(l.table.Add), l.harvestSynAcks(last))
+// harvestAudited hands what the kernel counted to the table, and to the audit if there is
+// one. It begins when the adoption is done: until then flows lack what the kernel counts.
+func (l *loop) harvestAudited(ctx context.Context) error {
+	if l.audit == nil || !l.takenOver.Load() {
+		return l.source.Harvest(l.table.Add)
 	}
 	before := l.audit.Before()
 	err := l.source.Harvest(func(k *bpf.FlowKey, f *bpf.Flow, d *bpf.Detail) {
@@ -72,7 +73,7 @@ func (l *loop) harvest(ctx context.Context, last bool) error {
 		l.table.Add(k, f, d)
 	})
 	l.reportAudit(ctx, errors.Join(before, l.audit.After(err == nil)))
-	return errors.Join(err, l.harvestSynAcks(last))
+	return err
 }
 
 func (l *loop) reportAudit(ctx context.Context, err error) {

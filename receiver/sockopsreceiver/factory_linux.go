@@ -5,6 +5,7 @@ package sockopsreceiver
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
@@ -15,5 +16,5 @@ import (
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, audit: newAudit, drop: privileges.Drop})
+	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, drop: privileges.Drop, track: trackHost})
 }

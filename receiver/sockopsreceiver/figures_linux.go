@@ -37,18 +37,8 @@ type figures struct {
 // register shows the figures until the telemetry is shut down. An error says which are
 // not shown.
 func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapacity int) error {
-	show := func(n *atomic.Int64) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(n.Load())
-			return nil
-		}
-	}
-	constant := func(n int) metric.Int64Callback {
-		return func(_ context.Context, o metric.Int64Observer) error {
-			o.Observe(int64(n))
-			return nil
-		}
-	}
+	show := func(n *atomic.Int64) metric.Int64Callback { return observe(n.Load) }
+	constant := func(n int) metric.Int64Callback { return observe(func() int64 { return int64(n) }) }
 	return errors.Join(
 		f.registerAudit(t),
 		t.RegisterReceiverSockopsFlowsCallback(show(&f.flows)),
@@ -64,4 +54,12 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapaci
 		t.RegisterReceiverSockopsFlowsCapacityCallback(constant(capacity)),
 		t.RegisterReceiverSockopsSocketsCapacityCallback(constant(socketsCapacity)),
 	)
+}
+
+// observe shows one value.
+func observe(value func() int64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(value())
+		return nil
+	}
 }

@@ -46,6 +46,8 @@ type surroundings struct {
 	instance func(context.Context) (identity.Instance, error)
 	audit    func(*Config, source) auditor
 	drop     func(keep ...cap.Value) error // capabilities
+	wall     func() time.Time
+	track    func(*Config) tracker
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -74,7 +76,7 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on s
 // Start loads the kernel side: once it has returned, every new connection is counted.
 // Those open before are taken over in the background.
 func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
-	clock := newClock() // before anything is counted
+	clock := newClock(r.wall) // before anything is counted
 	src, err := r.load(r.config)
 	if err != nil {
 		return fmt.Errorf("count TCP connections: %w", err)
@@ -107,9 +109,19 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	if r.config.Container {
 		settings.Container = containers.of
 	}
+	if r.config.NAT {
+		r.loop.nat = startTranslation(src, r.track(r.config), r.settings.Logger)
+		settings.Translate = r.loop.nat.translator.Translate
+	}
 	r.loop.table = streams.New(settings)
+	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
+	}
+	if r.loop.nat != nil {
+		if err := r.loop.nat.register(r.telemetry, r.config.MaxNATConnections); err != nil {
+			r.loop.logger.Warn("Some of the receiver's own metrics about translation are missing.", zap.Error(err))
+		}
 	}
 
 	// Not Start's context: that one ends with the start.

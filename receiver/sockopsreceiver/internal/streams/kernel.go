@@ -96,7 +96,7 @@ func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow, d *bpf.Detail) {
 		return
 	}
 	t.harvested++
-	s := t.hold(t.keyOf(k))
+	s := t.hold(t.identity(k, f))
 	for p, n := range f.Open {
 		s.open[p] += uint64(n)
 	}

@@ -36,6 +36,26 @@ type key struct {
 	netns               uint32                      // 0 unless namespaces are told apart
 	role                flowattr.RoleKind
 	kind                kind
+	held                Held
+}
+
+// Held is what the sockets of a flow hold where it differs from the flow's addresses and
+// ports, which are those beyond network address translation; else zero.
+type Held struct {
+	Local, Peer         [16]byte // IPv4 as IPv4-mapped IPv6
+	LocalPort, PeerPort uint16
+}
+
+// nat gives it as the rest of the project knows it.
+func (h *Held) nat() flowattr.NAT {
+	n := flowattr.NAT{LocalPort: h.LocalPort, PeerPort: h.PeerPort}
+	if h.Local != ([16]byte{}) {
+		n.Local = netip.AddrFrom16(h.Local).Unmap()
+	}
+	if h.Peer != ([16]byte{}) {
+		n.Peer = netip.AddrFrom16(h.Peer).Unmap()
+	}
+	return n
 }
 
 // overflow is the flow that counts k if there is no room for k. A listener's drops go
@@ -78,6 +98,7 @@ func (k *key) flow() flowattr.Flow {
 	}
 	if k.role != flowattr.RoleListener {
 		f.Peer, f.PeerPort = netip.AddrFrom16(k.peer).Unmap(), k.peerPort
+		f.NAT = k.held.nat()
 	}
 	return f
 }
