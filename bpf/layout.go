@@ -31,8 +31,11 @@ type layout struct {
 	All [16]byte
 }
 
-// scratch maps hold nothing from one use to the next.
-func scratch(name string) bool { return name == sockopsMapNamespaces }
+// scratch maps hold nothing from one use to the next, or nothing that another process
+// could make sense of: ids of translations are those of who told them.
+func scratch(name string) bool {
+	return name == sockopsMapNamespaces || name == sockopsMapTranslations
+}
 
 func readOnly(name string) bool { return strings.HasPrefix(name, ".rodata") }
 

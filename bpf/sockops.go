@@ -33,6 +33,9 @@ type Options struct {
 	// NAT gives each connection a flow of its own until its translation is known (see
 	// [Sockops.Translate]).
 	NAT bool
+	// Trace attaches the state tracepoint from the start. Without it that is done once
+	// another program is found that may take the callbacks of sockets.
+	Trace bool
 	// Detail are the groups of counters to keep besides the usual ones.
 	Detail DetailGroup
 	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
@@ -50,16 +53,17 @@ const overflowFlows = 2 * roles
 // Sockops is the loaded and attached kernel side. Its methods may be called from
 // several goroutines where they say so.
 type Sockops struct {
-	objects sockopsObjects
-	cgroup  link.Link
-	path    string // of the cgroup
-	walk    *link.Iter
-	synacks link.Link // nil where the kernel has no such tracepoint
-	windows link.Link // nil unless DetailZeroWindows
-	round   uint32    // this_round in conn.h: its parity is the flow table in use
-	detail  DetailGroup
-	clock   jiffyClock
-	pins    *pins // nil without PinPath
+	objects     sockopsObjects
+	cgroup      link.Link
+	path        string // of the cgroup
+	walk        *link.Iter
+	synacks     link.Link // nil where the kernel has no such tracepoint
+	windows     link.Link // nil unless DetailZeroWindows
+	round       uint32    // this_round in conn.h: its parity is the flow table in use
+	detail      DetailGroup
+	traceAlways bool
+	clock       jiffyClock
+	pins        *pins // nil without PinPath
 
 	batch batch
 
@@ -77,6 +81,9 @@ func Load(o Options) (*Sockops, error) {
 	if o.MaxFlows <= 0 || o.MaxSockets <= 0 {
 		return nil, fmt.Errorf("room for %d flows and %d sockets: must be at least one of each", o.MaxFlows, o.MaxSockets)
 	}
+	if err := tooOld(); err != nil { // what its verifier says of the programs would only hide it
+		return nil, err
+	}
 	path, id, err := findCgroup(o.CgroupPath)
 	if err != nil {
 		return nil, err
@@ -90,9 +97,10 @@ func Load(o Options) (*Sockops, error) {
 	}
 
 	s := &Sockops{
-		round:  firstRound,
-		detail: o.Detail,
-		batch:  newBatch(o.Detail != 0),
+		round:       firstRound,
+		detail:      o.Detail,
+		traceAlways: o.Trace,
+		batch:       newBatch(o.Detail != 0),
 	}
 	if o.PinPath != "" {
 		if s.pins, err = openPins(o.PinPath, spec); err != nil {
@@ -324,7 +332,7 @@ func (s *Sockops) trace() error {
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
 	}
-	if s.tracing != nil || traced == 0 && !s.others() {
+	if s.tracing != nil || traced == 0 && !s.traceAlways && !s.others() {
 		return nil
 	}
 	t, err := s.attachTracing(s.objects.FlowState, pinTracing)

@@ -29,6 +29,10 @@ func (s *Sockops) resume() error {
 		return nil
 	}
 	p.report.Resumed = true
+	// The process before may have said otherwise; the map of translations is empty now.
+	if err := s.objects.TranslationsComplete.Set(false); err != nil {
+		return err
+	}
 	for slot := range uint32(2) {
 		if err := s.checkSlot(slot); err != nil {
 			return err

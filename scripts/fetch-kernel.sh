@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Downloads kernels of Debian by apt and unpacks them, without installing anything: vmlinuz and lib/modules of each
-# kernel of test/kernels/kernels.txt go to out/kernels/NAME. What is there already is left as it is; to have a newer
-# one, remove its folder. The mirror is the one that this machine's own apt uses.
+# kernel of test/kernels/kernels.txt go to out/kernels/NAME, and the programs that the tests call there, with what
+# those need, to out/kernels/userland-ARCHITECTURE. What is there already is left as it is; to have a newer one, remove
+# its folder.
 #
-#   fetch-kernel.sh NAME …
+#   fetch-kernel.sh [-short] NAME …    -short: only the kernels
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -52,7 +53,38 @@ fetch() {
   echo "fetch-kernel: $name is ${packages[*]} of $release"
 }
 
-(($#)) || fail "usage: fetch-kernel.sh NAME …"
+# userland ARCHITECTURE: the programs of the oldest release whose kernel has to pass.
+userland() {
+  local to=$PWD/out/kernels/userland-$1 work=$PWD/out/kernels/userland-$1.new
+  [[ ! -e $to ]] || return 0
+  suite=("$PWD/scripts/apt-suite.sh" bookworm "$1")
+  rm -rf "$work"
+  mkdir -p "$work/archives/partial" "$work/tree"
+  : >"$work/nothing-is-installed"
+  "${suite[@]}" apt-get update || fail "apt-get could not read the suite bookworm for $1"
+  "${suite[@]}" apt-get -o "Dir::State::status=$work/nothing-is-installed" -o "Dir::Cache::archives=$work/archives" \
+    -o Debug::NoLocking=true install --download-only -y --no-install-recommends \
+    bash coreutils iproute2 nftables procps util-linux ||
+    fail "apt-get could not download the programs of the tests for $1"
+  local deb
+  for deb in "$work"/archives/*.deb; do
+    case ${deb##*/} in perl* | libperl* | lib*-perl_* | usrmerge_*) ;; # to configure packages, which nobody does here
+      *) dpkg-deb --extract "$deb" "$work/tree" ;;
+    esac
+  done
+  # Every boot unpacks it anew.
+  rm -rf "$work/tree"/usr/{share,include,games,lib/*/perl*,lib/*/gconv,lib/systemd} "$work/tree"/{etc,var,boot,run,tmp}
+  mv "$work/tree" "$to"
+  rm -rf "$work"
+  echo "fetch-kernel: the programs of the tests for $1 are those of bookworm"
+}
+
+short=""
+if [[ ${1:-} == -short ]]; then
+  short=yes
+  shift
+fi
+(($#)) || fail "usage: fetch-kernel.sh [-short] NAME …"
 for name; do
   if ! line=$(grep -E "^$name[[:space:]]" test/kernels/kernels.txt); then
     fail "test/kernels/kernels.txt has no kernel \"$name\""
@@ -60,4 +92,8 @@ for name; do
   [[ ! -e out/kernels/$name/vmlinuz ]] || continue
   read -r _ release package architecture <<<"$line"
   fetch "$name" "$release" "$package" "$architecture"
+done
+[[ -z $short ]] || exit 0
+for architecture in $(printf '%s\n' "${@##*-}" | sort -u); do
+  userland "$architecture"
 done

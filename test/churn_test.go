@@ -146,7 +146,11 @@ func TestTotalsAreExactThroughATableThatIsTooSmall(t *testing.T) {
 	})
 	_, err := h.server.Link().Fault(netlab.Loss{Rate: 0.001}, netlab.Both)
 	require.NoError(t, err)
-	// Each end at most once in a minute (TIME_WAIT): 28,000 ports to each of the servers are enough.
+	// Hundreds of thousands rest in TIME_WAIT for a minute. Past this bound the kernel forgets an
+	// end before its time, and answers the other one's FIN with an RST.
+	for _, n := range []*netlab.Node{h.client, h.server} {
+		require.NoError(t, n.Sysctl("net.ipv4.tcp_max_tw_buckets", "1000000"))
+	}
 	var targets []netip.AddrPort
 	for range ports {
 		server, err := h.server.StartServer(t.Context(), netlab.ServerConfig{Listen: netip.MustParseAddrPort("0.0.0.0:0"), Summary: true})
@@ -219,10 +223,12 @@ func all(t testing.TB, ctx context.Context, watch *netlab.DestroyWatch, n int) n
 	require.NoError(t, err)
 	var connections []netlab.Destroyed
 	for _, d := range destroyed {
-		if !d.Listener() {
+		// Now and then two CPUs make a connection of the same last ACK of a handshake: one of the
+		// two sockets is thrown away at once.
+		if !d.Listener() && d.Info.BytesAcked+d.Info.BytesReceived > 0 {
 			connections = append(connections, d)
 		}
 	}
-	require.Len(t, connections, n)
+	require.Equal(t, n, len(connections), "connections that ended")
 	return netlab.Sum(connections)
 }

@@ -33,6 +33,8 @@ func TestConfigFromYAML(t *testing.T) {
 			Container:          true,
 			MaxFlows:           16384,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        time.Hour,
 			Temporality:        TemporalityDelta,
 		}
@@ -50,6 +52,8 @@ func TestConfigFromYAML(t *testing.T) {
 			CgroupPath:         "/sys/fs/cgroup/system.slice",
 			MaxFlows:           1000,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        10 * time.Minute,
 			Temporality:        TemporalityCumulative,
 			DropCapabilities:   true,

@@ -16,5 +16,7 @@ import (
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, drop: privileges.Drop, track: trackHost})
+	return newReceiver(set, cfg.(*Config), next, surroundings{
+		load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, track: trackHost, drop: privileges.Drop,
+	})
 }

@@ -53,7 +53,6 @@ type fakeKernel struct {
 	synAcks      map[uint32]int64
 
 	audit auditor
-	drop  func(keep ...cap.Value) error
 	// with pins:
 	pinned     bool
 	continuity bpf.Continuity
@@ -62,6 +61,7 @@ type fakeKernel struct {
 	offers     []time.Time
 	settled    []settlement
 	told       map[uint32]int64
+	drop       func(keep ...cap.Value) error
 
 	instance identity.Instance
 	nowhere  error            // why there is no instance
@@ -259,9 +259,9 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		load:     func(*Config) (source, error) { return k, nil },
 		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
 		audit:    func(*Config, source) auditor { return k.audit },
-		drop:     k.drop,
 		wall:     k.wall,
 		track:    func(*Config) tracker { return k.tracked },
+		drop:     k.drop,
 	})
 	require.NoError(t, err)
 	return r

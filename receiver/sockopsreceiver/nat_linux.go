@@ -45,11 +45,11 @@ type translation struct {
 
 // startTranslation begins to follow the host's translations. A host whose translations
 // cannot be followed is monitored all the same.
-func startTranslation(kernel nat.Kernel, t tracker, logger *zap.Logger) *translation {
+func startTranslation(kernel nat.Kernel, t tracker, resumed bool, logger *zap.Logger) *translation {
 	if err := t.Start(); err != nil {
 		logger.Warn("Translations of this host's own network namespace are not followed for now; it is tried again and again.", zap.Error(err))
 	}
-	tr := &translation{tracker: t, translator: nat.New(kernel, t)}
+	tr := &translation{tracker: t, translator: nat.New(kernel, t, resumed)}
 	tr.counts.Store(new(nat.Counts))
 	return tr
 }
@@ -61,15 +61,16 @@ func (l *loop) beginTranslation() {
 	}
 }
 
-// endTranslation comes after it. whole says that nothing is left to hand over.
-func (l *loop) endTranslation(whole bool) {
+// endTranslation comes after it. whole says that nothing is left to hand over, own that
+// no other process has begun the round.
+func (l *loop) endTranslation(whole, own bool) {
 	if l.nat == nil {
 		return
 	}
 	st, err := l.source.Stats()
 	overflowed := err != nil || st.Overflowed != l.nat.overflowed
 	l.nat.overflowed = st.Overflowed
-	l.nat.report(l.logger, l.nat.translator.End(whole, overflowed))
+	l.nat.report(l.logger, l.nat.translator.End(whole, own, overflowed))
 	counts := l.nat.translator.Counts()
 	l.nat.counts.Store(&counts)
 }

@@ -22,6 +22,9 @@ func needed(cfg *Config, kernel uint32) (keep []cap.Value) {
 	if kernel < unprivilegedReads {
 		keep = append(keep, cap.BPF)
 	}
+	if cfg.PinPath != "" {
+		keep = append(keep, cap.BPF) // flow tables of another size are made in the first rounds
+	}
 	if cfg.NAT {
 		// To dump a namespace anew when its events were lost, and to find and enter those
 		// of containers that come.

@@ -45,9 +45,9 @@ type surroundings struct {
 	load     func(*Config) (source, error)
 	instance func(context.Context) (identity.Instance, error)
 	audit    func(*Config, source) auditor
-	drop     func(keep ...cap.Value) error // capabilities
 	wall     func() time.Time
 	track    func(*Config) tracker
+	drop     func(keep ...cap.Value) error // capabilities
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -110,7 +110,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Container = containers.of
 	}
 	if r.config.NAT {
-		r.loop.nat = startTranslation(src, r.track(r.config), r.settings.Logger)
+		r.loop.nat = startTranslation(src, r.track(r.config), src.Continuity().Resumed, r.settings.Logger)
 		settings.Translate = r.loop.nat.translator.Translate
 	}
 	r.loop.table = streams.New(settings)

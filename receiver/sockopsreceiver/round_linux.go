@@ -22,9 +22,10 @@ import (
 // reported here; the error is for the last round, which has no next one to mend it.
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
+	_, left := l.source.Left()
 	l.beginTranslation()
 	again, harvest := l.harvest(ctx, last)
-	l.endTranslation(harvest == nil)
+	l.endTranslation(harvest == nil, !left && !again)
 	l.reportHarvest(ctx, harvest)
 
 	l.settle()

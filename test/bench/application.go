@@ -8,18 +8,19 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/test/bench/load"
 )
 
-// The number of pairs is fixed before anything is measured. It follows from the scatter of
-// this kind of machine: …
+// The number of pairs is fixed before anything is measured. It follows from how far pairs
+// scatter on a virtual machine of two cores: a tenth, of which 60 leave 2 % at the median.
 const (
-	throughputPairs = 6
-	ratePairs       = 6
-	latencyPairs    = 6
+	throughputPairs = 60
+	ratePairs       = 40
+	latencyPairs    = 60
 )
 
 // pace is the fixed rate of the latencies, in connections a second: about a quarter of what
@@ -55,7 +56,7 @@ func application(m *measurement) error {
 	}
 	latency := func() (float64, error) {
 		a, err := t.client.Do(load.Order{Paced: &load.Paced{
-			To: targets(replyPort), Workers: workers, Rate: pace, Duration: 2 * time.Second,
+			To: targets(pacedPort), Workers: workers, Rate: pace, Duration: 2 * time.Second,
 		}})
 		us := make([]float64, len(a.Latencies))
 		for i, d := range a.Latencies {
@@ -66,51 +67,54 @@ func application(m *measurement) error {
 	for _, what := range []struct {
 		name, unit string
 		pairs      int
+		with       []contender
 		sample     func() (float64, error)
 		goal       *target
 	}{
-		{"throughput of 8 streams", "GB/s", throughputPairs, throughput, boundAtLeast(0.97)},
-		{"connections a second", "1/s", ratePairs, rate, boundAtLeast(0.97)},
-		{fmt.Sprintf("p99 of connect, 1 KB each way, close at %d a second", pace), "µs", latencyPairs, latency, boundAtMost(1.05)},
+		{"throughput of 8 streams", "GB/s", throughputPairs, []contender{theMonitor}, throughput, boundAtLeast(0.97)},
+		// The reference shows what such programs cost when connections are all that a machine does.
+		{"connections a second", "1/s", ratePairs, []contender{theMonitor, theReference}, rate, boundAtLeast(0.97)},
+		{fmt.Sprintf("p99 of connect, 1 KB each way, close at %s a second", thousands(fmt.Sprint(pace))), "µs", latencyPairs, []contender{theMonitor}, latency, boundAtMost(1.05)},
 	} {
-		var with, without []float64
-		for i := range pick(m, what.pairs, 2) {
-			for j := range 2 {
-				watched := (i+j)%2 == 0
-				v, err := m.watched(l, watched, what.sample)
-				if err != nil {
-					return fmt.Errorf("%s: %w", what.name, err)
-				}
-				if watched {
-					with = append(with, v)
-				} else {
-					without = append(without, v)
-				}
-			}
-			if m.ctx.Err() != nil {
-				return m.ctx.Err()
-			}
+		legs := append([]contender{nothing}, what.with...)
+		t, err := m.inTurns(legs, pick(m, what.pairs, 2), func(c contender) (float64, error) { return m.under(l, c, what.sample) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", what.name, err)
 		}
+		without := t.samples[nothing.name]
 		m.samples(what.name+", without", what.unit, without, nil)
-		m.samples(what.name+", with", what.unit, with, nil)
-		m.ratio(what.name+", with ÷ without", with, without, what.goal)
+		for _, c := range what.with {
+			m.samples(what.name+", with "+c.name, what.unit, t.samples[c.name], nil)
+			goal := what.goal
+			if c.name != theMonitor.name {
+				goal = nil
+			}
+			m.ratio(what.name+", with "+c.name+" ÷ without", t.samples[c.name], without, medianRatioOf, goal)
+		}
 	}
 	return nil
 }
 
-// watched takes one sample, with flow monitor or without. It is loaded either way, so that
-// what loading does to the machine is in both.
-func (m *measurement) watched(l *lab, watched bool, sample func() (float64, error)) (v float64, err error) {
-	running, err := theMonitor.start(l.Cgroup())
+// nothing is what the others are compared with. Flow monitor is loaded all the same, and taken
+// away again, so that what loading does to the machine is in both.
+var nothing = contender{"nothing", func(cgroup string) (io.Closer, error) {
+	running, err := theMonitor.start(cgroup)
+	if err != nil {
+		return nil, err
+	}
+	return closers{}, running.Close()
+}}
+
+// settle is how long the kernel frees what was unloaded, in the background.
+const settle = 50 * time.Millisecond
+
+// under takes one sample with a contender at work.
+func (m *measurement) under(l *lab, c contender, sample func() (float64, error)) (v float64, err error) {
+	running, err := c.start(l.Cgroup())
 	if err != nil {
 		return 0, err
 	}
-	if !watched {
-		if err := running.Close(); err != nil {
-			return 0, err
-		}
-		return sample()
-	}
 	defer func() { err = errors.Join(err, running.Close()) }()
+	time.Sleep(settle)
 	return sample()
 }

@@ -79,6 +79,7 @@ func (m *measurement) started(l *lab) error {
 const (
 	replyPort = 700 // below the ephemeral ports
 	sinkPort  = 701
+	pacedPort = 703
 )
 
 // addresses of the server, so that ports are not used up: 64 flows at each end.
@@ -108,6 +109,7 @@ func (m *measurement) traffic(l *lab) (*traffic, error) {
 	any4 := netip.IPv4Unspecified()
 	for _, s := range []load.Serve{
 		{Listen: netip.AddrPortFrom(any4, replyPort), Threads: workers, Reply: true},
+		{Listen: netip.AddrPortFrom(any4, pacedPort), Threads: workers, Reply: true, Realtime: true},
 		{Listen: netip.AddrPortFrom(any4, sinkPort), Threads: streams},
 	} {
 		if _, err := t.server.Do(load.Order{Serve: &s}); err != nil {

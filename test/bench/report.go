@@ -107,14 +107,14 @@ func (m *measurement) samples(what, unit string, samples []float64, t *target) {
 	})
 }
 
-// ratio adds a figure: with over without, from pairs.
-func (m *measurement) ratio(what string, with, without []float64, t *target) {
-	r := ratioOf(with, without)
-	logs := make([]float64, len(with))
+// ratio adds a figure: with over without, from pairs, as an estimator finds it.
+func (m *measurement) ratio(what string, with, without []float64, estimate func(with, without []float64) ratio, t *target) {
+	r := estimate(with, without)
+	ratios := make([]float64, len(with))
 	for i := range with {
-		logs[i] = with[i] / without[i]
+		ratios[i] = with[i] / without[i]
 	}
-	m.add(figure{What: what, Value: r.estimate, Low: r.low, High: r.high, Estimate: true, Samples: logs, Target: t})
+	m.add(figure{What: what, Value: r.estimate, Low: r.low, High: r.high, Estimate: true, Samples: ratios, Target: t})
 }
 
 func (m *measurement) add(f figure) {

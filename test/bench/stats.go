@@ -7,6 +7,7 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"gonum.org/v1/gonum/stat"
@@ -49,6 +50,28 @@ func ratioOf(with, without []float64) ratio {
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: n - 1}.Quantile(confidence)
 	half := t * stat.StdErr(deviation, n)
 	return ratio{math.Exp(mean), math.Exp(mean - half), math.Exp(mean + half)}
+}
+
+// resamples are enough that the bounds of two runs differ in the third digit only.
+const resamples = 10_000
+
+// medianRatioOf estimates with/without from interleaved pairs where now and then one of them
+// is far off, because something else on the machine got in its way: the median of their
+// ratios, with bounds from a bootstrap over the pairs (percentiles; the same in each run).
+func medianRatioOf(with, without []float64) ratio {
+	ratios := make([]float64, len(with))
+	for i := range with {
+		ratios[i] = with[i] / without[i]
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	medians, drawn := make([]float64, resamples), make([]float64, len(ratios))
+	for i := range medians {
+		for j := range drawn {
+			drawn[j] = ratios[random.IntN(len(ratios))]
+		}
+		medians[i] = median(drawn)
+	}
+	return ratio{median(ratios), quantile(medians, 1-confidence), quantile(medians, confidence)}
 }
 
 // line fits y = offset + slope·x by least squares; r2 is how much of y's variance it explains.

@@ -12,9 +12,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
+
+	"github.com/otel-flowmonitor/flowmonitor/test/bench/load"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { load.Main(); goleak.VerifyTestMain(m) }
 
 func TestMedianAndQuantiles(t *testing.T) {
 	assert.EqualValues(t, 3, median([]float64{5, 3, 1}))
@@ -45,8 +47,21 @@ func TestARatioIsTheGeometricMeanWithTheBoundsOfStudentsT(t *testing.T) {
 }
 
 func TestABoundIsOnTheRightSideAsOftenAsItSays(t *testing.T) {
+	for name, tt := range map[string]struct {
+		estimate    func(with, without []float64) ratio
+		experiments int
+		tolerance   float64
+	}{
+		"t on the mean":           {ratioOf, 4000, 0.01},
+		"bootstrap of the median": {medianRatioOf, 400, 0.03},
+	} {
+		t.Run(name, func(t *testing.T) { boundsHold(t, tt.estimate, tt.experiments, tt.tolerance) })
+	}
+}
+
+func boundsHold(t *testing.T, estimate func(with, without []float64) ratio, experiments int, tolerance float64) {
 	random := rand.New(rand.NewPCG(1, 2))
-	const truth, experiments = 0.98, 4000
+	const truth = 0.98
 	above, below := 0, 0
 	for range experiments {
 		with, without := make([]float64, 30), make([]float64, 30)
@@ -55,7 +70,7 @@ func TestABoundIsOnTheRightSideAsOftenAsItSays(t *testing.T) {
 			with[i] = truth * common * math.Exp(0.1*random.NormFloat64())
 			without[i] = common * math.Exp(0.1*random.NormFloat64())
 		}
-		r := ratioOf(with, without)
+		r := estimate(with, without)
 		if r.low <= truth {
 			above++
 		}
@@ -63,8 +78,17 @@ func TestABoundIsOnTheRightSideAsOftenAsItSays(t *testing.T) {
 			below++
 		}
 	}
-	assert.InDelta(t, confidence, float64(above)/experiments, 0.01)
-	assert.InDelta(t, confidence, float64(below)/experiments, 0.01)
+	assert.InDelta(t, confidence, float64(above)/float64(experiments), tolerance)
+	assert.InDelta(t, confidence, float64(below)/float64(experiments), tolerance)
+}
+
+func TestAMedianOfRatiosIsNotMovedByAFewPairs(t *testing.T) {
+	with, without := sequence(31), sequence(31)
+	for i := range 5 {
+		with[i] *= 1000
+	}
+	r := medianRatioOf(with, without)
+	assert.Equal(t, ratio{1, 1, 1}, r)
 }
 
 func TestALineIsFoundAgain(t *testing.T) {

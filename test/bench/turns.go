@@ -49,10 +49,10 @@ func (m *measurement) against(what, unit string, t turn, relative, absolute *tar
 		m.samples(what+", "+c.name, unit, t.samples[c.name], goal)
 	}
 	plain := t.samples[theMonitor.name]
-	m.ratio(what+", flow monitor ÷ reference", plain, t.samples[theReference.name], relative)
+	m.ratio(what+", flow monitor ÷ reference", plain, t.samples[theReference.name], ratioOf, relative)
 	for _, c := range t.contenders {
 		if c.name != theMonitor.name && c.name != theReference.name && c.name != theEmpty.name {
-			m.ratio(what+", "+c.name+" ÷ flow monitor", t.samples[c.name], plain, nil)
+			m.ratio(what+", "+c.name+" ÷ flow monitor", t.samples[c.name], plain, ratioOf, nil)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,10 +23,12 @@ const Size = 1024
 
 // Serve listens and goes on until the process ends. With Reply each connection is read for
 // Size bytes, answered with as many, and closed after its client; else it is read to its end.
+// With Realtime the threads go before all other processes, as those of [Paced] do.
 type Serve struct {
-	Listen  netip.AddrPort
-	Threads int // connections served at a time
-	Reply   bool
+	Listen   netip.AddrPort
+	Threads  int // connections served at a time
+	Reply    bool
+	Realtime bool
 }
 
 func (s *Serve) run(*worker) (Answer, error) {
@@ -35,6 +38,11 @@ func (s *Serve) run(*worker) (Answer, error) {
 	}
 	for range s.Threads {
 		go func() {
+			if s.Realtime {
+				if err := realtime(); err != nil {
+					return // nobody answers, and its client says so
+				}
+			}
 			for {
 				c, err := accept(fd)
 				if err != nil {
@@ -142,9 +150,9 @@ func (p *Paced) run(*worker) (Answer, error) {
 	var workers sync.WaitGroup
 	for w := range p.Workers {
 		workers.Go(func() {
-			// Sleeps end when they should, not up to 50 µs later: a property of the thread.
-			runtime.LockOSThread()
-			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+			if errs[w] = realtime(); errs[w] != nil {
+				return
+			}
 			for i := w; i < n && errs[w] == nil; i += p.Workers {
 				due := began + time.Duration(i)*time.Second/time.Duration(p.Rate)
 				sleepUntil(due)
@@ -155,6 +163,17 @@ func (p *Paced) run(*worker) (Answer, error) {
 	}
 	workers.Wait()
 	return Answer{Count: n, Latencies: latencies}, errors.Join(errs...)
+}
+
+// realtime makes the goroutine a thread of its own, which goes before those of other
+// processes, and whose sleeps end when they should, not up to 50 µs later.
+func realtime() error {
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	fifo := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(0, &fifo, 0))
 }
 
 func monotonic() time.Duration {

@@ -144,13 +144,13 @@ func (t *Translator) tellAll() {
 // is lost by it but time.
 func (t *Translator) Begin() error {
 	errs := []error{t.review()}
-	if t.all {
+	if t.all && !t.foreign {
 		t.healthy = true
 		t.sync()
 		t.tellAll()
 		errs = append(errs, t.flush())
 	}
-	if t.healthy != t.complete {
+	if t.healthy != t.complete && !t.foreign {
 		err := t.kernel.TranslationsComplete(t.healthy)
 		if err == nil {
 			t.complete = t.healthy
@@ -161,10 +161,14 @@ func (t *Translator) Begin() error {
 	return errors.Join(errs...)
 }
 
-// End comes after a harvest. whole says that no flow is left to hand over, overflowed that
-// the kernel had no room for some of the rows: who was in them must be told of otherwise.
-func (t *Translator) End(whole, overflowed bool) error {
+// End comes after a harvest. whole says that no flow is left to hand over, own that its
+// round ended in this process, overflowed that the kernel had no room for some of the
+// rows: who was in them must be told of otherwise.
+func (t *Translator) End(whole, own, overflowed bool) error {
 	err := t.flush()
+	if whole && own {
+		t.foreign = false
+	}
 	if whole {
 		t.names.nextRound()
 	}

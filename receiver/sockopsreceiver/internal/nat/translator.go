@@ -46,6 +46,7 @@ type Translator struct {
 	healthy  bool // all that was asked in the last harvest could be answered
 	complete bool // what the kernel believes (bpf.Sockops.TranslationsComplete)
 	all      bool // rows may have been missing: tell of all that live
+	foreign  bool // rows may bear ids that another process has told
 	counts   Counts
 }
 
@@ -60,8 +61,9 @@ type Counts struct {
 	Told          int    // connections of which the kernel has been told
 }
 
-// New makes a translator.
-func New(kernel Kernel, tracker Tracker) *Translator {
+// New makes a translator. resumed says that the flow tables were filled for another
+// process: until they were read the kernel is told nothing, and ids are not believed.
+func New(kernel Kernel, tracker Tracker, resumed bool) *Translator {
 	return &Translator{
 		kernel:    kernel,
 		tracker:   tracker,
@@ -69,6 +71,7 @@ func New(kernel Kernel, tracker Tracker) *Translator {
 		names:     newNames(),
 		told:      told{ids: map[bpf.Tuple]uint32{}},
 		all:       true,
+		foreign:   resumed,
 	}
 }
 
@@ -87,7 +90,7 @@ func (t *Translator) Translate(k *bpf.FlowKey, f *bpf.Flow) (bpf.FlowKey, stream
 	case k.Kind == bpf.KindConnection:
 		return t.connection(k, f)
 	case k.Kind == bpf.KindFlow && k.Translation != 0:
-		if b, ok := t.names.of(k.Translation); ok {
+		if b, ok := t.names.of(k.Translation); ok && !t.foreign {
 			return translated(k, &b)
 		}
 		t.counts.UnknownIDs++
@@ -107,13 +110,13 @@ func (t *Translator) connection(k *bpf.FlowKey, f *bpf.Flow) (bpf.FlowKey, strea
 	case conntrack.Translated:
 		t.counts.Translated++
 		b := beyondOf(&identity, x)
-		if open {
+		if open && !t.foreign {
 			t.tell(local, peer, b)
 		}
 		return translated(&identity, &b)
 	case conntrack.Ambiguous:
 		t.counts.Ambiguous++
-		if open {
+		if open && !t.foreign {
 			t.set(tupleOf(local, peer), bpf.AskTranslation)
 		}
 	default:
