@@ -42,6 +42,13 @@ const (
 	KindConnection // to be translated by user space, then added to its flow; see [Options].NAT
 )
 
+// Bits of [FlowKey].Ports, of a KindConnection: the ports that are part of the identity of
+// the flow that it belongs to.
+const (
+	PortLocal = 1 << iota
+	PortPeer
+)
+
 // Indexes of [Flow].Failed (enum failure).
 const (
 	FailedRefused = iota

@@ -45,9 +45,13 @@ static __always_inline void translate(struct flow_key *k, const struct delta *d)
 		k->translation = *id;
 	} else if (id || !(d->flags & CONN_SETTLED) || !*(volatile bool *)&translations_complete) {
 		k->kind = KIND_CONNECTION;
+		k->ports = (k->local_port ? PORT_LOCAL : 0) | (k->peer_port ? PORT_PEER : 0);
 		k->local_port = d->local_port;
 		k->peer_port = d->peer_port;
 	}
+	/* The next connection with these ports is another one: it has to ask. */
+	if (id && d->flags & CONN_ENDED)
+		bpf_map_delete_elem(&translations, &t);
 }
 
 #endif

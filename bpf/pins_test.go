@@ -7,9 +7,11 @@ package bpf
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -355,4 +357,133 @@ func entriesOf(t testing.TB, dir string) (names []string) {
 		names = append(names, e.Name())
 	}
 	return names
+}
+
+func TestReportedSYNACKsAreNotReportedByTheNextProcess(t *testing.T) {
+	p := loadPinned(t, Options{})
+	count := func(n int64) { require.NoError(t, p.objects.Synacks.Put(uint32(7), n)) }
+	counts := func() int64 {
+		all, err := p.SynAcks()
+		require.NoError(t, err)
+		return all[7]
+	}
+	count(5)
+	assert.EqualValues(t, 5, counts())
+	require.NoError(t, p.TellSynAcks(map[uint32]int64{7: 3}))
+	assert.EqualValues(t, 5, counts(), "in all, as before, for the process that reported them")
+	p.restart(t)
+	assert.EqualValues(t, 2, counts())
+	count(9) // by the kernel
+	assert.EqualValues(t, 6, counts())
+	require.NoError(t, p.TellSynAcks(map[uint32]int64{7: 6}))
+	p.restart(t)
+	assert.Zero(t, counts())
+}
+
+func TestTheUnitOfLimitsIsKnownForARoundThatWasLeft(t *testing.T) {
+	p := loadPinned(t, Options{Detail: DetailLimits})
+	p.deliver(t, totals{})
+	require.Eventually(t, func() bool { // two walks a while apart
+		p.deliver(t, totals{})
+		return p.Jiffy() != 0
+	}, time.Second, 20*time.Millisecond)
+	jiffy := p.Jiffy()
+	p.deliver(t, totals{})
+	require.NoError(t, p.Harvest(totals{}.add))
+	p.restart(t)
+	_, left := p.Left()
+	require.True(t, left)
+	assert.Equal(t, jiffy, p.Jiffy())
+}
+
+// A round that comes again needs the names of its cgroups again.
+func TestCgroupsAreNamedUntilNoRoundNeedsThem(t *testing.T) {
+	p := loadPinned(t, Options{Containers: true})
+	var ids []uint64
+	harvest := func() {
+		ids = nil
+		require.NoError(t, p.Harvest(func(k *FlowKey, _ *Flow, _ *Detail) {
+			ids = append(ids, k.Cgroup)
+			names, err := p.CgroupNames(k.Cgroup)
+			require.NoError(t, err)
+			require.NotEmpty(t, names)
+			assert.Equal(t, filepath.Base(p.options.CgroupPath), names[0])
+		}))
+	}
+	new(traffic).exchange(t, 1)
+	harvest()
+	require.Len(t, ids, 2)
+	id := ids[0]
+	p.restart(t)
+	harvest() // again
+	require.Len(t, ids, 2)
+	require.NoError(t, p.Settle(time.Now(), true))
+	new(traffic).exchange(t, 1)
+	harvest()
+	require.Len(t, ids, 2)
+	require.NoError(t, p.Settle(time.Now(), true))
+
+	for range 2 { // rounds in which nobody asks
+		p.deliver(t, totals{})
+	}
+	_, err := p.CgroupNames(id)
+	require.ErrorIs(t, err, ebpf.ErrKeyNotExist)
+	new(traffic).exchange(t, 1)
+	harvest() // and here they are again
+	require.Len(t, ids, 2)
+}
+
+// The rounds and the adoption do not wait for each other.
+func TestHarvestsAndAdoptionsGoOnAtOnce(t *testing.T) {
+	p, sum := loadPinned(t, Options{}), totals{}
+	client, server := pair(t)
+	var adopting sync.WaitGroup
+	for range 3 {
+		adopting.Go(func() {
+			_, err := p.Adopt(t.Context())
+			assert.NoError(t, err)
+		})
+		for range 5 {
+			say(t, client, server, 10)
+			p.deliver(t, sum)
+		}
+		adopting.Wait()
+	}
+	client.Close()
+	server.Close()
+	p.finish(t, sum)
+	assert.EqualValues(t, 150, sum.of(RoleClient).Sent)
+}
+
+func BenchmarkRoundWithPins(b *testing.B) {
+	for _, flows := range []int{0, 1000, 10_000} {
+		for _, with := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d flows, pins: %v", flows, with), func(b *testing.B) {
+				o := Options{MaxFlows: 16384, CgroupPath: ownCgroup(b), MaxSockets: 1 << 20}
+				if with {
+					o.PinPath = bpffs(b)
+				}
+				p := load(b, o)
+				keys, values := make([]FlowKey, flows), make([]Flow, flows)
+				for i := range keys {
+					keys[i].Local[0], keys[i].Local[1] = byte(i), byte(i>>8)
+					values[i].Sent = 1
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if flows > 0 {
+						b.StopTimer()
+						_, err := p.table(p.round).BatchUpdate(keys, values, nil)
+						require.NoError(b, err)
+						b.StartTimer()
+					}
+					n := 0
+					require.NoError(b, p.Harvest(func(*FlowKey, *Flow, *Detail) { n++ }))
+					require.NoError(b, p.Offer(time.Now()))
+					require.NoError(b, p.Settle(time.Now(), true))
+					require.Equal(b, flows, n)
+				}
+			})
+		}
+	}
 }

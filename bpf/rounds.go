@@ -21,18 +21,24 @@ import (
 // roundReader reads a flow table, and leaves it as it is.
 type roundReader struct {
 	table  *ebpf.Map
-	batch  batch
+	batch  *batch
 	cursor ebpf.MapBatchCursor
 	more   bool // not yet to its end
 }
 
-func readRound(table *ebpf.Map) roundReader {
-	return roundReader{table: table, batch: batchOf(table), more: true}
+// readRound begins to read a table, which may be that of a process with other options.
+func (s *Sockops) readRound(table *ebpf.Map) roundReader {
+	b := &s.batch
+	if table.ValueSize() != s.objects.FlowsA.ValueSize() {
+		b = batchOf(table)
+	}
+	return roundReader{table: table, batch: b, more: true}
 }
 
-// batchOf fits the values of a table, which may be that of a process with other options.
-func batchOf(table *ebpf.Map) batch {
-	return newBatch(table.ValueSize() != uint32(unsafe.Sizeof(Flow{})))
+// batchOf fits the values of a table.
+func batchOf(table *ebpf.Map) *batch {
+	b := newBatch(table.ValueSize() != uint32(unsafe.Sizeof(Flow{})))
+	return &b
 }
 
 // each hands over what is left to read. After an error it can be called again.
@@ -135,7 +141,7 @@ func (s *Sockops) nextRound() error {
 				return err
 			}
 		}
-		p.of, p.read = r.of, readRound(r.table)
+		p.of, p.read = r.of, s.readRound(r.table)
 		return nil
 	}
 	if err := s.renewSpare(); err != nil {
@@ -153,7 +159,7 @@ func (s *Sockops) nextRound() error {
 		p.own.Phase, p.own.Round = settled, s.round
 		return errors.Join(err, p.own.save())
 	}
-	p.of, p.read = p.own, readRound(s.table(s.round-1))
+	p.of, p.read = p.own, s.readRound(s.table(s.round-1))
 	return err
 }
 

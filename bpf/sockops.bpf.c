@@ -150,6 +150,7 @@ static __noinline void close(struct conn *c, struct sock *sk, struct tcp_sock *t
 	else
 		take_held(c, sk, tp, &d, state);
 	key_of(&k, &d, c, sk);
+	d.flags |= CONN_ENDED;
 	c->flags &= ~CONN_LIVE;
 	err = sk->sk_err;
 	acked = fin_acked(tp, state);

@@ -33,6 +33,9 @@ type Options struct {
 	// NAT gives each connection a flow of its own until its translation is known (see
 	// [Sockops.Translate]).
 	NAT bool
+	// Trace attaches the state tracepoint from the start. Without it that is done once
+	// another program is found that may take the callbacks of sockets.
+	Trace bool
 	// Detail are the groups of counters to keep besides the usual ones.
 	Detail DetailGroup
 	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
@@ -50,16 +53,17 @@ const overflowFlows = 2 * roles
 // Sockops is the loaded and attached kernel side. Its methods may be called from
 // several goroutines where they say so.
 type Sockops struct {
-	objects sockopsObjects
-	cgroup  link.Link
-	path    string // of the cgroup
-	walk    *link.Iter
-	synacks link.Link // nil where the kernel has no such tracepoint
-	windows link.Link // nil unless DetailZeroWindows
-	round   uint32    // this_round in conn.h: its parity is the flow table in use
-	detail  DetailGroup
-	clock   jiffyClock
-	pins    *pins // nil without PinPath
+	objects     sockopsObjects
+	cgroup      link.Link
+	path        string // of the cgroup
+	walk        *link.Iter
+	synacks     link.Link // nil where the kernel has no such tracepoint
+	windows     link.Link // nil unless DetailZeroWindows
+	round       uint32    // this_round in conn.h: its parity is the flow table in use
+	detail      DetailGroup
+	traceAlways bool
+	clock       jiffyClock
+	pins        *pins // nil without PinPath
 
 	batch batch
 
@@ -93,9 +97,10 @@ func Load(o Options) (*Sockops, error) {
 	}
 
 	s := &Sockops{
-		round:  firstRound,
-		detail: o.Detail,
-		batch:  newBatch(o.Detail != 0),
+		round:       firstRound,
+		detail:      o.Detail,
+		traceAlways: o.Trace,
+		batch:       newBatch(o.Detail != 0),
 	}
 	if o.PinPath != "" {
 		if s.pins, err = openPins(o.PinPath, spec); err != nil {
@@ -327,7 +332,7 @@ func (s *Sockops) trace() error {
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
 	}
-	if s.tracing != nil || traced == 0 && !s.others() {
+	if s.tracing != nil || traced == 0 && !s.traceAlways && !s.others() {
 		return nil
 	}
 	t, err := s.attachTracing(s.objects.FlowState, pinTracing)

@@ -7,7 +7,7 @@
 # those need, to out/kernels/userland-ARCHITECTURE. What is there already is left as it is; to have a newer one, remove
 # its folder.
 #
-#   fetch-kernel.sh NAME …
+#   fetch-kernel.sh [-short] NAME …    -short: only the kernels
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -79,7 +79,12 @@ userland() {
   echo "fetch-kernel: the programs of the tests for $1 are those of bookworm"
 }
 
-(($#)) || fail "usage: fetch-kernel.sh NAME …"
+short=""
+if [[ ${1:-} == -short ]]; then
+  short=yes
+  shift
+fi
+(($#)) || fail "usage: fetch-kernel.sh [-short] NAME …"
 for name; do
   if ! line=$(grep -E "^$name[[:space:]]" test/kernels/kernels.txt); then
     fail "test/kernels/kernels.txt has no kernel \"$name\""
@@ -88,6 +93,7 @@ for name; do
   read -r _ release package architecture <<<"$line"
   fetch "$name" "$release" "$package" "$architecture"
 done
+[[ -z $short ]] || exit 0
 for architecture in $(printf '%s\n' "${@##*-}" | sort -u); do
   userland "$architecture"
 done

@@ -17,7 +17,7 @@ if (($#)); then
 else
   mapfile -t names < <(sed -nE 's/^([^#[:space:]]+).*/\1/p' test/kernels/kernels.txt)
 fi
-scripts/fetch-kernel.sh "${names[@]}"
+scripts/fetch-kernel.sh "${options[@]}" "${names[@]}"
 
 # What fails on an old kernel is told by the test's own words, not by symbols: they would be a third of what is unpacked.
 export CGO_ENABLED=0

@@ -103,7 +103,8 @@ type Config struct {
 	// Detail are groups of counters to keep besides the usual ones: limits,
 	// retransmit_type, netns, zero_windows, ecn.
 	Detail []string `mapstructure:"detail"`
-	// DropCapabilities is not supported yet.
+	// DropCapabilities gives up the capabilities of the whole process, but for those that
+	// other options go on needing, once the start and the adoption are done.
 	DropCapabilities bool `mapstructure:"drop_capabilities"`
 	// Resource overrides resource attributes, or adds to them. (Not any: a number that
 	// comes from an environment variable, an account id for instance, must stay a string.)
@@ -176,22 +177,10 @@ func (c *Config) Validate() error {
 	if c.Temporality != TemporalityDelta && c.Temporality != TemporalityCumulative {
 		refuse("'temporality' must be %q or %q: is %q", TemporalityDelta, TemporalityCumulative, c.Temporality)
 	}
-	errs = append(errs, c.validateUnsupported()...)
 	for _, name := range slices.Sorted(maps.Keys(c.Resource)) {
 		if value := c.Resource[name]; value == "" || name == "" {
 			refuse("'resource' must map names to strings, none of them empty: %q is %q", name, value)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// validateUnsupported refuses what has a name already but does nothing yet.
-func (c *Config) validateUnsupported() (errs []error) {
-	refuse := func(key, only string, is any) {
-		errs = append(errs, fmt.Errorf("'%s' is not supported yet: must be %s, is %v", key, only, is))
-	}
-	if c.DropCapabilities {
-		refuse("drop_capabilities", "false", true)
-	}
-	return errs
 }

@@ -33,6 +33,8 @@ func TestConfigFromYAML(t *testing.T) {
 			Container:          true,
 			MaxFlows:           16384,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        time.Hour,
 			Temporality:        TemporalityDelta,
 		}
@@ -50,8 +52,11 @@ func TestConfigFromYAML(t *testing.T) {
 			CgroupPath:         "/sys/fs/cgroup/system.slice",
 			MaxFlows:           1000,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        10 * time.Minute,
 			Temporality:        TemporalityCumulative,
+			DropCapabilities:   true,
 			Detail:             []string{},
 			Resource:           map[string]string{"host.id": "i-0123456789abcdef0", "cloud.account.id": "012345678901"},
 		}, 1500 * time.Millisecond},
@@ -92,7 +97,6 @@ var invalid = map[string]struct {
 	"an unknown group of detail":           {map[string]any{"detail": []any{"limits", "windows"}}, `'detail' must hold names of ["limits" "retransmit_type" "netns" "zero_windows" "ecn"]: has "windows"`},
 	"no sockets":                           {map[string]any{"max_sockets": 0}, "'max_sockets' must be from 1 to 1073741824: is 0"},
 	"too many sockets":                     {map[string]any{"max_sockets": 1<<30 + 1}, "'max_sockets' must be from 1 to 1073741824: is 1073741825"},
-	"dropping capabilities":                {map[string]any{"drop_capabilities": true}, "'drop_capabilities' is not supported yet: must be false, is true"},
 	"an empty resource attribute":          {map[string]any{"resource": map[string]any{"host.id": ""}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
 	"a resource attribute without value":   {map[string]any{"resource": map[string]any{"host.id": nil}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
 	"a resource attribute without name":    {map[string]any{"resource": map[string]any{"": "x"}}, `'resource' must map names to strings, none of them empty: "" is "x"`},
@@ -121,18 +125,17 @@ func TestAllErrorsAreReportedAtOnce(t *testing.T) {
 		"max_nat_connections": 0,
 		"max_nat_namespaces":  0,
 		"detail":              []any{"x"},
-		"drop_capabilities":   true,
 		"resource":            map[string]any{"a": "", "b": ""},
 	}).Unmarshal(cfg))
 	err := confmap.Validate(cfg)
 	require.Error(t, err)
 	for _, key := range []string{
 		"'collection_interval'", "'jitter'", "'cgroup_path'", "'max_flows'", "'idle_timeout'", "'temporality'",
-		"'pin_path'", "'max_nat_connections'", "'max_nat_namespaces'", "'detail'", "'drop_capabilities'", `"a"`, `"b"`,
+		"'pin_path'", "'max_nat_connections'", "'max_nat_namespaces'", "'detail'", `"a"`, `"b"`,
 	} {
 		assert.ErrorContains(t, err, key)
 	}
-	assert.Len(t, strings.Split(err.Error(), "\n"), 13)
+	assert.Len(t, strings.Split(err.Error(), "\n"), 12)
 }
 
 func TestUnknownKeysAndWrongTypesAreRefused(t *testing.T) {

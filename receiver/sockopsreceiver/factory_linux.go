@@ -12,8 +12,11 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/privileges"
 )
 
 func createMetrics(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-	return newReceiver(set, cfg.(*Config), next, surroundings{load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, track: trackHost})
+	return newReceiver(set, cfg.(*Config), next, surroundings{
+		load: loadKernel, instance: identity.EC2, wall: time.Now, audit: newAudit, track: trackHost, drop: privileges.Drop,
+	})
 }

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
@@ -60,6 +61,7 @@ type fakeKernel struct {
 	offers     []time.Time
 	settled    []settlement
 	told       map[uint32]int64
+	drop       func(keep ...cap.Value) error
 
 	instance identity.Instance
 	nowhere  error            // why there is no instance
@@ -259,6 +261,7 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		audit:    func(*Config, source) auditor { return k.audit },
 		wall:     k.wall,
 		track:    func(*Config) tracker { return k.tracked },
+		drop:     k.drop,
 	})
 	require.NoError(t, err)
 	return r

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
@@ -45,6 +46,8 @@ type loop struct {
 	containers *containers
 	nat        *translation // nil unless asked for
 
+	drop func(keep ...cap.Value) error // capabilities
+
 	audit        auditor // nil: there is none
 	auditFailing bool    // the last audit failed
 
@@ -62,9 +65,14 @@ func (l *loop) run(ctx, stopping context.Context) {
 		defer l.audit.Close()
 	}
 	var adopting sync.WaitGroup
-	if l.config.AdoptExisting {
-		adopting.Go(func() { l.adopt(stopping) })
-	}
+	adopting.Go(func() {
+		if l.config.AdoptExisting {
+			l.adopt(stopping)
+		}
+		if l.config.DropCapabilities { // no sooner: the adoption needs them
+			l.dropCapabilities()
+		}
+	})
 	_ = l.catchUp(ctx, false) // it has said what went wrong
 	for {
 		select {

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
@@ -46,6 +47,7 @@ type surroundings struct {
 	audit    func(*Config, source) auditor
 	wall     func() time.Time
 	track    func(*Config) tracker
+	drop     func(keep ...cap.Value) error // capabilities
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -94,6 +96,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		containers: containers,
 		whole:      clock.last,
 		audit:      r.audit(r.config, src),
+		drop:       r.drop,
 		done:       make(chan struct{}),
 	}
 	settings := streams.Settings{

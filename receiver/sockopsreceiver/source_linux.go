@@ -57,6 +57,7 @@ func loadKernel(cfg *Config) (source, error) {
 		Containers: cfg.Container,
 		NAT:        cfg.NAT,
 		Detail:     detailGroups(cfg.Detail),
+		Trace:      cfg.DropCapabilities, // later it could not be attached
 		PinPath:    cfg.PinPath,
 	})
 	if err != nil {

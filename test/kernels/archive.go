@@ -6,8 +6,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"strings"
 )
 
 // archive writes an initial file system, in the format that the kernel unpacks into its
@@ -28,6 +31,7 @@ const (
 	modeFile    = 0o100644
 	modeProgram = 0o100755
 	modeDevice  = 0o020600
+	modeLink    = 0o120777
 )
 
 // add writes one entry; names in the archive begin at the root, without its slash.
@@ -68,6 +72,32 @@ func (a *archive) program(name, source string) {
 		a.err = err
 	}
 	a.add(name, modeProgram, 0, 0, content)
+}
+
+// tree puts all of a folder of this machine there, at the root.
+func (a *archive) tree(source string) {
+	err := filepath.WalkDir(source, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || file == source {
+			return err
+		}
+		name := strings.TrimPrefix(file, source)
+		switch {
+		case d.IsDir():
+			a.folder(name)
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(file)
+			if err != nil {
+				return err
+			}
+			a.add(name, modeLink, 0, 0, []byte(target))
+		default:
+			a.program(name, file)
+		}
+		return a.err
+	})
+	if a.err == nil {
+		a.err = err
+	}
 }
 
 // device makes a character device.

@@ -17,6 +17,7 @@ import (
 var wantedModules = []string{
 	"veth", "sch_netem", // cables, and what goes wrong on them
 	"tcp_diag", "inet_diag", // the announcements of sockets that end
+	"nf_tables", "nft_numgen", "nft_ct", "nft_nat", "nft_chain_nat", "nf_conntrack_netlink",
 }
 
 // jobs are what a kernel has to pass. binaries is the folder that holds what is built for
@@ -36,18 +37,19 @@ func (k kernel) jobs(short bool) []plan.Job {
 	}
 	features := test("features", 5*time.Minute)
 	if short {
-		return []plan.Job{features, test("receiver", 3*time.Minute, "-test.run=RealKernel|RealConnection")}
+		return []plan.Job{features, test("receiver", 3*time.Minute, "-test.run=ARealConnection|StartAndStopOnARealKernel")}
 	}
 	return []plan.Job{
 		features,
 		test("bpf", 10*time.Minute, "-test.short"),
 		test("rtt", 5*time.Minute),
-		test("receiver", 5*time.Minute),
+		test("receiver", 5*time.Minute, "-test.run=Real"),
 	}
 }
 
-// pack writes the initial file system: the guest, its plan, the modules, the tests.
-func (k kernel) pack(to, binaries string, jobs []plan.Job) (err error) {
+// pack writes the initial file system: programs of Debian, the guest, its plan, the
+// modules, the tests.
+func (k kernel) pack(to, userland, binaries string, jobs []plan.Job) (err error) {
 	found, err := findModules(filepath.Join(k.dir, "modules"))
 	if err != nil {
 		return fmt.Errorf("find the modules: %w", err)
@@ -67,6 +69,9 @@ func (k kernel) pack(to, binaries string, jobs []plan.Job) (err error) {
 	}()
 	a := newArchive(file)
 	a.device("/dev/console", 5, 1)
+	if userland != "" {
+		a.tree(userland)
+	}
 	a.program("/init", filepath.Join(binaries, "guest"))
 	p := plan.Plan{Jobs: jobs}
 	for _, m := range modules {

@@ -78,7 +78,11 @@ func (k kernel) run(ctx context.Context, out string, short bool) (res result, fa
 	defer cancel()
 	jobs := k.jobs(short)
 	initial := filepath.Join(k.dir, "initial.cpio")
-	if err := k.pack(initial, filepath.Join(out, "bin-"+k.architecture), jobs); err != nil {
+	userland := filepath.Join(out, "userland-"+k.architecture)
+	if short {
+		userland = "" // nothing is called
+	}
+	if err := k.pack(initial, userland, filepath.Join(out, "bin-"+k.architecture), jobs); err != nil {
 		return res, []string{fmt.Sprintf("pack the initial file system: %v", err)}
 	}
 	defer os.Remove(initial)
