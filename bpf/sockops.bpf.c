@@ -370,7 +370,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 
 __u32 walked;
 
-/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from two walks follows how long a jiffy is. */
+/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from both follows how long a jiffy is. */
 __u64 clock_jiffies;
 __u64 clock_ns;
 
