@@ -428,6 +428,7 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	else
 		take_walking(c, (struct sock *)tp, tp, &d);
 	key_of(&k, &d, c, (struct sock *)tp);
+	c->flags |= CONN_WALKED; /* from here on, not yet for this fold */
 	bpf_spin_unlock(&c->lock);
 	if (unflagged)
 		__sync_fetch_and_add(&traced_sockets, 1);
