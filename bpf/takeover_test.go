@@ -373,5 +373,7 @@ func TestEveryMapIsPinnedUnlessItIsScratch(t *testing.T) {
 			want = append(want, pinName(name))
 		}
 	}
+	assert.Contains(t, want, sockopsMapConns)
+	assert.Contains(t, want, sockopsMapFlowsA)
 	assert.ElementsMatch(t, want, entriesOf(t, filepath.Join(p.options.PinPath, "1")))
 }
