@@ -389,7 +389,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 
 __u32 walked;
 
-/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from two walks follows how long a jiffy is. */
+/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from both follows how long a jiffy is. */
 __u64 clock_jiffies;
 __u64 clock_ns;
 
@@ -447,6 +447,7 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	else
 		take_walking(c, (struct sock *)tp, tp, &d);
 	key_of(&k, &d, c, (struct sock *)tp);
+	c->flags |= CONN_WALKED; /* from here on, not yet for this fold */
 	bpf_spin_unlock(&c->lock);
 	if (unflagged)
 		__sync_fetch_and_add(&traced_sockets, 1);

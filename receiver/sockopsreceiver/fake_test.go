@@ -213,6 +213,9 @@ func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
 
 func (k *fakeKernel) Translate(tuples []bpf.Tuple, ids []uint32) (int, error) {
 	defer k.alone()()
+	if k.translations == nil {
+		k.translations = map[bpf.Tuple]uint32{}
+	}
 	for i, tuple := range tuples {
 		k.translations[tuple] = ids[i]
 	}

@@ -112,7 +112,8 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Container = containers.of
 	}
 	if r.config.NAT {
-		r.loop.nat = startTranslation(src, r.track(r.config), src.Continuity().Resumed, r.settings.Logger)
+		_, left := src.Left() // by a process with other options, it may be
+		r.loop.nat = startTranslation(src, r.track(r.config), left || src.Continuity().Resumed, r.settings.Logger)
 		settings.Translate = r.loop.nat.translator.Translate
 	}
 	r.loop.table = streams.New(settings)
