@@ -40,7 +40,7 @@ func attachedTo(t testing.TB, cgroup string, n int) {
 		found, err := programsOf(cgroup)
 		assert.NoError(c, err)
 		assert.Equal(c, n, found)
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond) // on a busy machine the kernel's worker takes seconds
 }
 
 func TestPinsThatDoNotFitAreReplacedAndWhatCanBeReadIsRead(t *testing.T) {
@@ -369,9 +369,11 @@ func TestEveryMapIsPinnedUnlessItIsScratch(t *testing.T) {
 	require.NoError(t, err)
 	want := []string{pinState, pinLink, pinWalk, pinSynacks, pinTold}
 	for name := range spec.Maps {
-		if name != sockopsMapNamespaces && name != ".rodata" {
+		if !scratch(name) && !readOnly(name) {
 			want = append(want, pinName(name))
 		}
 	}
+	assert.Contains(t, want, sockopsMapConns)
+	assert.Contains(t, want, sockopsMapFlowsA)
 	assert.ElementsMatch(t, want, entriesOf(t, filepath.Join(p.options.PinPath, "1")))
 }
