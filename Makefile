@@ -83,6 +83,11 @@ test-churn: setup-test build ## 500,000 short connections through a table of 1,0
 test-race: setup-race ## the components' tests under the race detector
 	@CGO_ENABLED=1 scripts/go-test.sh race -race -count=1 -p 2 -timeout 10m ./receiver/... ./processor/... ./internal/exphist/... ./internal/flowattr/...
 
+.PHONY: test-continuity
+test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces: half an hour of what test-unit and test-e2e do in short
+	@FLOWMONITOR_LONG=1 scripts/go-test.sh continuity -count=1 -p 1 -timeout 60m \
+		-run 'Killed|Replacements|Namespaces' ./bpf ./test
+
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done

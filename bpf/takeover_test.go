@@ -44,7 +44,7 @@ func attachedTo(t testing.TB, cgroup string, n int) {
 		found, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupSockOps})
 		require.NoError(c, err)
 		assert.Len(c, found.Programs, n)
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 20*time.Second, 10*time.Millisecond)
 }
 
 func TestPinsThatDoNotFitAreReplacedAndWhatCanBeReadIsRead(t *testing.T) {
