@@ -91,6 +91,11 @@ test-kernels: setup-kernels ## other kernels, booted under QEMU (KERNELS="6.1-am
 test-kernels-short: setup-kernels-short ## a handful of tests on the oldest kernel that has to pass
 	@scripts/test-kernels.sh -short 6.1-amd64
 
+.PHONY: test-continuity
+test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces: half an hour of what test-unit and test-e2e do in short
+	@FLOWMONITOR_LONG=1 scripts/go-test.sh continuity -count=1 -p 1 -timeout 60m \
+		-run 'Killed|Replacements|Namespaces' ./bpf ./test
+
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
