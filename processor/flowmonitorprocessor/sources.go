@@ -93,7 +93,7 @@ func (s *sources) start(ctx context.Context, host component.Host) error {
 		f := watch.New(r.path, s.p.config.Topology.RefreshInterval, func(data []byte, err error) bool { return s.reload(r, data, err) }, func() { s.confirm(r.source) })
 		data, err := f.Read()
 		if err == nil {
-			err = r.load(data)
+			err = r.read(data)
 		}
 		s.count(ctx, r.source, err)
 		if err != nil {
