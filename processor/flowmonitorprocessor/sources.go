@@ -93,7 +93,9 @@ func (s *sources) start(ctx context.Context, host component.Host) error {
 		f := watch.New(r.path, s.p.config.Topology.RefreshInterval, func(data []byte, err error) bool { return s.reload(r, data, err) }, func() { s.confirm(r.source) })
 		data, err := f.Read()
 		if err == nil {
-			err = r.read(data)
+			if err = r.load(data); err != nil {
+				err = fmt.Errorf("%s: %w", r.path, err)
+			}
 		}
 		s.count(ctx, r.source, err)
 		if err != nil {
@@ -207,7 +209,8 @@ func (s *sources) reload(r reader, data []byte, err error) bool {
 	if err != nil {
 		err = fmt.Errorf("'%s': %w", r.key, err)
 		s.failing[r.source] = err
-		s.p.logger.Error("A changed file is not used; what was in use before stays in use.", zap.String("path", r.path), zap.Error(err))
+		// Warn: at Error the collector's logger adds a stack, which helps nobody here.
+		s.p.logger.Warn("A changed file is not used; what was in use before stays in use.", zap.String("path", r.path), zap.Error(err))
 		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
 		return false
 	}
