@@ -23,6 +23,10 @@ const (
 	// lookupTimeout bounds what one part takes of a round of look-ups: one that does not
 	// answer must not hold up the others for long.
 	lookupTimeout = 30 * time.Second
+
+	// instancePause is how soon an instance that was found is looked up again: containers'
+	// addresses that no interface has must not make it a poll.
+	instancePause = time.Minute
 )
 
 // lookups runs until ctx ends: it waits for misses, gathers more for a while, and asks.
@@ -70,6 +74,10 @@ func (s *Source) lookUp(ctx context.Context, wanted map[Miss]int) {
 			if _, is := missing[m]; is && has(found, m) {
 				delete(missing, m)
 				n++
+				if m.Instance != "" {
+					// It is there, and yet it may not have the address that was missed.
+					s.misses.absent(m, time.Now().Add(jitter(min(instancePause, s.o.RefreshInterval))))
+				}
 			}
 		}
 		s.o.Lookups(LookupFound, n)

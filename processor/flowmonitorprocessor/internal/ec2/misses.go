@@ -23,8 +23,8 @@ const (
 	// maxPending bounds what waits to be looked up: 50 full requests.
 	maxPending = 10_000
 
-	// maxNegative bounds what is known not to be there; 100 bytes each or so.
-	maxNegative = 65_536
+	// MaxNegative bounds what is known not to be there; 100 bytes each or so.
+	MaxNegative = 65_536
 
 	// maxTries of one look-up: the requests themselves are tried again, too.
 	maxTries = 2
@@ -95,7 +95,7 @@ func (m *misses) again(x Miss, failures int) bool {
 func (m *misses) absent(x Miss, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.negative) >= maxNegative {
+	if len(m.negative) >= MaxNegative {
 		now := m.now()
 		for k, t := range m.negative {
 			if !now.Before(t) {
@@ -103,7 +103,7 @@ func (m *misses) absent(x Miss, until time.Time) {
 			}
 		}
 	}
-	if len(m.negative) < maxNegative {
+	if len(m.negative) < MaxNegative {
 		m.negative[x] = until // else it is looked up again when it is met again: slower, and right
 	}
 }

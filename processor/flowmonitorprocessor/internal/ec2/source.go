@@ -68,9 +68,6 @@ func (s *Source) Note(m Miss) {
 // Pending gives how much waits to be looked up, and how much is known not to be there.
 func (s *Source) Pending() (pending, negative int) { return s.misses.len() }
 
-// Capacity is how much can be known not to be there.
-func (s *Source) Capacity() int { return maxNegative }
-
 // follow refreshes one part again and again.
 func (s *Source) follow(ctx context.Context, p *part) {
 	for failures := 0; ; {
