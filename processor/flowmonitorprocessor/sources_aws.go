@@ -33,7 +33,7 @@ func (s *sources) startEC2(ctx context.Context) {
 	count := s.p.telemetry
 	s.ec2 = ec2.New(ec2.Options{
 		Accounts: accounts, Endpoint: c.Endpoint, STSEndpoint: c.STSEndpoint, RefreshInterval: t.RefreshInterval,
-		RequestRate: c.RequestRate, MaxParallel: c.MaxParallel, Logger: s.p.logger,
+		RequestRate: c.RequestRate, MaxParallel: c.MaxParallel, LookupDelay: lookupDelay, Logger: s.p.logger,
 		Put: s.put, Result: s.answered,
 		Request: func(operation, result string) {
 			count.ProcessorFlowmonitorAPIRequests.Add(s.background, 1, metric.WithAttributes(attribute.String("operation", operation), attribute.String("result", result)))
@@ -111,9 +111,15 @@ func (s *sources) startRanges() {
 	s.wg.Go(func() { r.Run(s.background) })
 }
 
-// saveDelay is the least time between two snapshots: parts that change one after the other
-// need one.
-const saveDelay = 5 * time.Second
+// Variables, so that tests need not wait as long.
+var (
+	// saveDelay is the least time between two snapshots: parts that change one after the
+	// other need one.
+	saveDelay = 5 * time.Second
+
+	// lookupDelay is how long misses are gathered; zero: as long as the source does.
+	lookupDelay time.Duration
+)
 
 // startSnapshots writes the snapshot after changes, and every refresh interval, because
 // what was confirmed is as young as that.

@@ -30,7 +30,9 @@ const sessionName = "flowmonitor"
 
 // clients makes the SDK's clients, which share connections and credentials.
 type clients struct {
-	o Options
+	o    Options
+	life context.Context // ends all requests
+	end  context.CancelFunc
 
 	mu     sync.Mutex
 	base   *aws.Config
@@ -61,15 +63,21 @@ func (c *clients) load(ctx context.Context) (aws.Config, error) {
 		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // a signed request is for one host
 	}
-	cfg.HTTPClient = bounded{c.http}
+	cfg.HTTPClient = bounded{c.http, c.life}
 	cfg.Retryer = c.retryer
 	cfg.APIOptions = append(cfg.APIOptions, c.counted)
 	c.base = &cfg
 	return cfg.Copy(), nil
 }
 
-// close ends the connections that are idle.
+func newClients(o Options) *clients {
+	life, end := context.WithCancel(context.Background())
+	return &clients{o: o, life: life, end: end}
+}
+
+// close ends all requests and the connections.
 func (c *clients) close() {
+	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.http != nil {
@@ -86,20 +94,38 @@ func (c *clients) retryer() aws.Retryer {
 	})
 }
 
-// bounded refuses answers that would fill the memory.
-type bounded struct{ *http.Client }
+// bounded refuses answers that would fill the memory, and ends with its life: the SDK
+// fetches credentials without the context of whoever waits for them.
+type bounded struct {
+	*http.Client
+	life context.Context
+}
 
 func (b bounded) Do(r *http.Request) (*http.Response, error) {
-	resp, err := b.Client.Do(r)
-	if err == nil {
-		resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxAnswer}
+	ctx, cancel := context.WithCancel(r.Context())
+	stop := context.AfterFunc(b.life, cancel)
+	release := func() { stop(); cancel() }
+	resp, err := b.Client.Do(r.WithContext(ctx))
+	if err != nil {
+		release()
+		if b.life.Err() != nil {
+			return nil, &aws.RequestCanceledError{Err: context.Canceled} // which is not tried again
+		}
+		return nil, err
 	}
-	return resp, err
+	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxAnswer, release: release}
+	return resp, nil
 }
 
 type limitedBody struct {
 	io.ReadCloser
-	left int64
+	left    int64
+	release func()
+}
+
+func (l *limitedBody) Close() error {
+	l.release()
+	return l.ReadCloser.Close()
 }
 
 func (l *limitedBody) Read(p []byte) (int, error) {

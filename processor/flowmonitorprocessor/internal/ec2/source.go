@@ -24,7 +24,7 @@ type Source struct {
 // New makes a Source that does nothing yet.
 func New(o Options) *Source {
 	o = o.withDefaults()
-	s := &Source{o: o, clients: &clients{o: o}, slots: make(chan struct{}, o.MaxParallel), misses: newMisses()}
+	s := &Source{o: o, clients: newClients(o), slots: make(chan struct{}, o.MaxParallel), misses: newMisses()}
 	for _, a := range o.Accounts {
 		k := &credentials{account: a, clients: s.clients}
 		for _, region := range a.Regions {
