@@ -180,10 +180,10 @@ func TestTheEC2SourceIsReadAgainAndKeepsWhatItHad(t *testing.T) {
 	require.Eventually(t, func() bool { return w.says(remoteENI) == "eni-22" }, patience, 5*time.Millisecond)
 
 	s.SetFault(func(c ec2test.Call) *ec2test.Fault {
-		if c.Service == "ec2" {
+		if c.Action == "DescribeAvailabilityZones" {
 			return &ec2test.Fault{Status: 403, Code: "UnauthorizedOperation"}
 		}
-		return nil
+		return &ec2test.Fault{Status: 500, Code: "InternalError"} // for a refresh that is past the zones
 	})
 	require.Eventually(t, func() bool { return w.sum("reloads", "source", "ec2", "result", "failed") > 0 }, patience, 5*time.Millisecond)
 	assert.Equal(t, "eni-22", w.says(remoteENI), "what was there stays")
