@@ -187,7 +187,9 @@ func TestTheEC2SourceIsReadAgainAndKeepsWhatItHad(t *testing.T) {
 	})
 	require.Eventually(t, func() bool { return w.sum("reloads", "source", "ec2", "result", "failed") > 0 }, patience, 5*time.Millisecond)
 	assert.Equal(t, "eni-22", w.says(remoteENI), "what was there stays")
-	require.Eventually(t, func() bool { return w.sum("api_requests", "operation", "DescribeAvailabilityZones", "result", "denied") > 0 }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return w.sum("api_requests", "operation", "DescribeAvailabilityZones", "result", "denied") > 0
+	}, patience, 5*time.Millisecond)
 	assert.Positive(t, w.sum("api_requests", "operation", "DescribeNetworkInterfaces", "result", "ok"))
 	require.Eventually(t, func() bool { return w.host.status() == componentstatus.StatusRecoverableError }, patience, time.Millisecond)
 	failing, err := w.telemetry.GetMetric("otelcol_processor_flowmonitor_sources_failing")

@@ -108,10 +108,12 @@ func (s *sources) shutdown(ctx context.Context) error {
 }
 
 // put takes a part that a source has read.
-func (s *sources) put(p parts.Part) {
-	if s.parts.Put(p) {
+func (s *sources) put(p parts.Part) parts.Part {
+	kept, changed := s.parts.Put(p)
+	if changed {
 		signal(s.stale)
 	}
+	return kept
 }
 
 func signal(c chan struct{}) {

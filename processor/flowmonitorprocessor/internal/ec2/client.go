@@ -208,6 +208,13 @@ func isDenied(err error) bool {
 	return false
 }
 
+// isGone tells the errors about a thing that was listed a moment ago and is not there any
+// more, or not yet: an account changes while it is read.
+func isGone(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && (strings.HasSuffix(api.ErrorCode(), ".NotFound") || api.ErrorCode() == "IncorrectState")
+}
+
 // credentials are those of one account, shared by its Regions.
 type credentials struct {
 	account Account

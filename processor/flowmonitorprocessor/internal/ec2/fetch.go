@@ -319,7 +319,7 @@ func (f *fetch) prefixLists(ctx context.Context) error {
 		return err
 	}
 	for i := range lists {
-		if err := f.prefixListEntries(ctx, &lists[i]); err != nil {
+		if err := f.prefixListEntries(ctx, &lists[i]); err != nil && !isGone(err) {
 			return err
 		}
 	}

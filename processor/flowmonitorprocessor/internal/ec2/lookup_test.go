@@ -145,14 +145,14 @@ func TestALookUpThatFailsIsNotTakenForAnAbsence(t *testing.T) {
 }
 
 func TestTooManyMissesAreRefusedAndCounted(t *testing.T) {
-	source := ec2.New(ec2.Options{Accounts: ambient, RefreshInterval: time.Hour, Put: func(parts.Part) {}})
+	source := ec2.New(ec2.Options{Accounts: ambient, RefreshInterval: time.Hour, Put: func(p parts.Part) parts.Part { return p }})
 	for i := range 10_000 {
 		source.Note(miss(fmt.Sprintf("10.1.%d.%d", i/250, i%250)))
 	}
 	pending, _ := source.Pending()
 	require.Equal(t, 10_000, pending)
 	refused := 0
-	source = ec2.New(ec2.Options{Accounts: ambient, RefreshInterval: time.Hour, Put: func(parts.Part) {}, Lookups: func(result string, n int) {
+	source = ec2.New(ec2.Options{Accounts: ambient, RefreshInterval: time.Hour, Put: func(p parts.Part) parts.Part { return p }, Lookups: func(result string, n int) {
 		assert.Equal(t, ec2.LookupRefused, result)
 		refused += n
 	}})
@@ -180,7 +180,7 @@ func TestWhatASnapshotHasIsUsedUntilThePartAnswers(t *testing.T) {
 	})
 	o := options(s, ambient)
 	put := make(chan parts.Part, 1)
-	o.Put = func(p parts.Part) { put <- p }
+	o.Put = func(p parts.Part) parts.Part { put <- p; return p }
 	source := ec2.New(o)
 	source.Restore([]parts.Part{last, {Key: parts.Key{Source: parts.EC2, Name: "arn:aws:iam::111111111111:role/no-longer/eu-west-1"}}})
 	source.Note(miss("10.1.5.1"))

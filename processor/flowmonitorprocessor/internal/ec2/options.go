@@ -30,8 +30,9 @@ type Options struct {
 
 	Logger *zap.Logger
 
-	// Put takes a part that was read. It is called by one goroutine at a time for each part.
-	Put func(parts.Part)
+	// Put takes a part that was read, and gives the one to keep (see [parts.Set.Put]). It is
+	// called by one goroutine at a time for each part.
+	Put func(parts.Part) parts.Part
 	// Result takes what became of a refresh; err is nil when it was good.
 	Result func(k parts.Key, err error)
 	// Request counts an answer to a request, retries included.

@@ -33,11 +33,7 @@ type part struct {
 }
 
 // restore takes what a snapshot has of the part.
-func (p *part) restore(last parts.Part) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.set(last)
-}
+func (p *part) restore(last parts.Part) { p.take(last) }
 
 func (p *part) set(last parts.Part) {
 	p.last = last
@@ -90,10 +86,13 @@ func (p *part) sayDenied(sections []string) {
 func (p *part) put(next parts.Part) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
+	p.take(p.source.o.Put(next))
+}
+
+func (p *part) take(last parts.Part) {
 	p.mu.Lock()
-	p.set(next)
-	p.mu.Unlock()
-	p.source.o.Put(next)
+	defer p.mu.Unlock()
+	p.set(last)
 }
 
 // patch adds interfaces that a look-up found to what was read before.
@@ -102,8 +101,8 @@ func (p *part) patch(found *topology.Topology) {
 	defer p.writing.Unlock()
 	p.mu.Lock()
 	next := p.last
+	p.mu.Unlock()
 	if next.Own == nil {
-		p.mu.Unlock()
 		return
 	}
 	own := *next.Own
@@ -111,9 +110,7 @@ func (p *part) patch(found *topology.Topology) {
 	own.Instances = slices.Concat(own.Instances, found.Instances)
 	sortInterfaces(&own)
 	next.Own = &own // Current stays: most of the part is as old as it was
-	p.set(next)
-	p.mu.Unlock()
-	p.source.o.Put(next)
+	p.take(p.source.o.Put(next))
 }
 
 // replace gives a list with the new interfaces in it. An address that one of them has has

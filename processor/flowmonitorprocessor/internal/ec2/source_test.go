@@ -160,6 +160,29 @@ func TestWithoutAPermissionForGatewaysTheRestIsRead(t *testing.T) {
 	assert.Positive(t, w.count(w.requests, "DescribeTransitGateways denied"))
 }
 
+func TestWhatGoesAwayWhileItIsReadIsLeftOut(t *testing.T) {
+	world := complete(read(t, "testdata/everything.yaml"))
+	s := ec2test.New(t, world)
+	s.SetFault(func(c ec2test.Call) *ec2test.Fault {
+		switch {
+		case c.Action == "GetManagedPrefixListEntries" && c.Form.Get("PrefixListId") == "pl-offices":
+			return &ec2test.Fault{Status: 400, Code: "IncorrectState"}
+		case c.Form.Get("TransitGatewayRouteTableId") == "tgw-rtb-egress":
+			return &ec2test.Fault{Status: 400, Code: "InvalidRouteTableID.NotFound"}
+		}
+		return nil
+	})
+	w := run(t, options(s, accounts(s, world)))
+	require.NoError(t, w.await(t, 1))
+	m := w.Merge()
+	hub := slices.IndexFunc(m.TransitGateways, func(g topology.TransitGateway) bool { return g.TransitGatewayID == "tgw-hub" })
+	require.GreaterOrEqual(t, hub, 0)
+	assert.Len(t, m.TransitGateways[hub].RouteTables, 2)
+	for _, l := range m.PrefixLists {
+		assert.Equal(t, l.PrefixListID == "pl-offices", len(l.CIDRs) == 0, l.PrefixListID)
+	}
+}
+
 // A guest of a transit gateway sees neither its route tables nor the attachments of
 // others: what it does see must not look like the whole.
 func TestATransitGatewayOfOthersIsNotGuessedFromTheOwnAttachments(t *testing.T) {
@@ -301,4 +324,18 @@ func TestTheRoutesOfATableAreAllFoundHoweverFewAnAnswerHas(t *testing.T) {
 	assert.True(t, table.RoutesIncomplete)
 	assert.NotEmpty(t, table.Propagations, "what stands in for the rest")
 	assert.Less(t, len(table.Routes), 257)
+}
+
+// The server makes and sends the XML within the same time: what the source takes is less.
+func BenchmarkRefreshOf10000Interfaces(b *testing.B) {
+	s := ec2test.New(b, small(10_000))
+	ec2test.Environment(b, ec2test.DefaultAccount)
+	b.ReportAllocs()
+	for b.Loop() {
+		w := run(b, options(s, ambient))
+		if err := w.await(b, 1); err != nil {
+			b.Fatal(err)
+		}
+		w.stop()
+	}
 }

@@ -58,26 +58,32 @@ func (f *fetch) transitGateways(ctx context.Context) error {
 		}
 	}
 	for _, g := range t.gateways {
-		if len(g.RouteTables) == 0 {
-			continue
-		}
-		for i := range g.RouteTables {
-			r := &g.RouteTables[i]
+		tables := g.RouteTables[:0]
+		for _, r := range g.RouteTables {
 			r.Associations = sorted(r.Associations)
-			if err := f.searchRoutes(ctx, r); err != nil {
+			switch err := f.routesOf(ctx, &r); {
+			case err == nil:
+				tables = append(tables, r)
+			case !isGone(err):
 				return err
 			}
-			if !r.RoutesIncomplete {
-				continue
-			}
-			if err := f.propagations(ctx, r); err != nil { // they stand in for some of the routes that are missing
-				return err
-			}
+		}
+		if g.RouteTables = tables; len(tables) == 0 {
+			continue
 		}
 		side := f.side(g.OwnerID)
 		side.TransitGateways = append(side.TransitGateways, *g)
 	}
 	return nil
+}
+
+// routesOf reads the routes of a table; where not all can be had, the propagations stand in
+// for some of them.
+func (f *fetch) routesOf(ctx context.Context, r *topology.TransitGatewayRouteTable) error {
+	if err := f.searchRoutes(ctx, r); err != nil || !r.RoutesIncomplete {
+		return err
+	}
+	return f.propagations(ctx, r)
 }
 
 func (f *fetch) describeTransitGateways(ctx context.Context, t *transit) error {

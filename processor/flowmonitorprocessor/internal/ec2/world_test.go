@@ -99,12 +99,14 @@ func run(t testing.TB, o ec2.Options) *watched {
 	t.Helper()
 	ec2test.Environment(t, ec2test.DefaultAccount)
 	w := &watched{keys: ec2.Keys(o.Accounts), results: map[parts.Key][]error{}, requests: map[string]int{}, lookups: map[string]int{}}
-	o.Put = func(p parts.Part) {
-		if w.Put(p) {
+	o.Put = func(p parts.Part) parts.Part {
+		kept, changed := w.Put(p)
+		if changed {
 			w.mu.Lock()
 			w.changes++
 			w.mu.Unlock()
 		}
+		return kept
 	}
 	o.Result = func(k parts.Key, err error) {
 		w.mu.Lock()

@@ -40,9 +40,9 @@ var Key = parts.Key{Source: parts.IMDS}
 
 // Options are what a [Source] needs.
 type Options struct {
-	Endpoint string        // empty: http://169.254.169.254
-	Interval time.Duration // between two readings; at most a minute
-	Put      func(parts.Part)
+	Endpoint string                      // empty: http://169.254.169.254
+	Interval time.Duration               // between two readings; at most a minute
+	Put      func(parts.Part) parts.Part // gives what is kept, which nobody here needs
 	Result   func(k parts.Key, err error)
 }
 

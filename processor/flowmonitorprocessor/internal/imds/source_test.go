@@ -37,7 +37,7 @@ func run(t *testing.T, url string, interval time.Duration) <-chan outcome {
 	t.Helper()
 	results := make(chan outcome, 100)
 	var last parts.Part
-	s := imds.New(imds.Options{Endpoint: url, Interval: interval, Put: func(p parts.Part) { last = p }, Result: func(k parts.Key, err error) {
+	s := imds.New(imds.Options{Endpoint: url, Interval: interval, Put: func(p parts.Part) parts.Part { last = p; return p }, Result: func(k parts.Key, err error) {
 		assert.Equal(t, imds.Key, k)
 		results <- outcome{last, err}
 	}})
@@ -227,7 +227,7 @@ func TestWithoutAServiceItSaysSoAndStopsAtOnce(t *testing.T) {
 
 	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(slow.Close)
-	s := imds.New(imds.Options{Endpoint: slow.URL, Interval: time.Hour, Put: func(parts.Part) {}, Result: func(parts.Key, error) { t.Error("it was stopped, which is no result") }})
+	s := imds.New(imds.Options{Endpoint: slow.URL, Interval: time.Hour, Put: func(p parts.Part) parts.Part { return p }, Result: func(parts.Key, error) { t.Error("it was stopped, which is no result") }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { s.Run(ctx); close(done) }()

@@ -50,15 +50,16 @@ type Set struct {
 }
 
 // Put replaces the part with this key. It tells whether the part says anything else than
+// the one before, and gives the part that is kept: of two that say the same, the memory of
 // the one before.
-func (s *Set) Put(p Part) (changed bool) {
+func (s *Set) Put(p Part) (kept Part, changed bool) {
 	s.mu.Lock()
 	before, known := s.parts[p.Key]
 	s.mu.Unlock()
 	// Outside the lock: this takes a second for a million interfaces. Each part has one
 	// writer only.
 	if same := known && reflect.DeepEqual(before.Own, p.Own) && reflect.DeepEqual(before.Shared, p.Shared); same {
-		p.Own, p.Shared = before.Own, before.Shared // one copy in memory
+		p.Own, p.Shared = before.Own, before.Shared
 	} else {
 		changed = true
 	}
@@ -68,7 +69,7 @@ func (s *Set) Put(p Part) (changed bool) {
 		s.parts = map[Key]Part{}
 	}
 	s.parts[p.Key] = p
-	return changed
+	return p, changed
 }
 
 // Confirm notes that a part is as it was.
