@@ -16,9 +16,9 @@ import (
 // transit collects the transit gateways of an account in a Region.
 type transit struct {
 	gateways    map[string]*topology.TransitGateway
-	attachments map[string]attachmentAt
-	subnets     map[string][]string             // of VPC attachments
-	peers       map[string]types.PeeringTgwInfo // of peering attachments: the other side
+	attachments []attachmentAt                     // a peering of two gateways here is there twice, with one id
+	subnets     map[string][]string                // of VPC attachments
+	peers       map[string][]*types.PeeringTgwInfo // of peering attachments: both sides
 }
 
 type attachmentAt struct {
@@ -26,12 +26,22 @@ type attachmentAt struct {
 	attachment     topology.TransitGatewayAttachment
 }
 
+// peer gives the other side of a peering attachment.
+func (t *transit) peer(a *attachmentAt) *types.PeeringTgwInfo {
+	for _, side := range t.peers[a.attachment.TransitGatewayAttachmentID] {
+		if side != nil && aws.ToString(side.TransitGatewayId) != a.gateway {
+			return side
+		}
+	}
+	return nil
+}
+
 // transitGateways reads transit gateways with all that belongs to them. One of which no
 // route table is to be seen is left out: it is shared by another account, which shows its
 // guests their own attachments only, or it routes nothing. Where a flow goes behind it is
 // not known then, and is not guessed from the attachments.
 func (f *fetch) transitGateways(ctx context.Context) error {
-	t := &transit{gateways: map[string]*topology.TransitGateway{}, attachments: map[string]attachmentAt{}, subnets: map[string][]string{}, peers: map[string]types.PeeringTgwInfo{}}
+	t := &transit{gateways: map[string]*topology.TransitGateway{}, subnets: map[string][]string{}, peers: map[string][]*types.PeeringTgwInfo{}}
 	if err := f.describeTransitGateways(ctx, t); err != nil || len(t.gateways) == 0 {
 		return err
 	}
@@ -40,19 +50,20 @@ func (f *fetch) transitGateways(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, at := range t.attachments {
+	for i := range t.attachments {
+		at := &t.attachments[i]
 		g := t.gateways[at.gateway]
 		if g == nil {
 			continue
 		}
 		a := at.attachment
 		a.SubnetIDs = sorted(t.subnets[a.TransitGatewayAttachmentID])
-		if peer, ok := t.peers[a.TransitGatewayAttachmentID]; ok {
+		if peer := t.peer(at); peer != nil {
 			a.ResourceID, a.ResourceOwnerID, a.PeerRegion = aws.ToString(peer.TransitGatewayId), same(peer.OwnerId), same(peer.Region)
 		}
 		g.Attachments = append(g.Attachments, a)
-		for i := range g.RouteTables {
-			if r := &g.RouteTables[i]; r.TransitGatewayRouteTableID == at.table {
+		for j := range g.RouteTables {
+			if r := &g.RouteTables[j]; r.TransitGatewayRouteTableID == at.table {
 				r.Associations = append(r.Associations, a.TransitGatewayAttachmentID)
 			}
 		}
@@ -121,7 +132,7 @@ func (f *fetch) describeAttachments(ctx context.Context, t *transit) error {
 			if s := a.Association; s != nil && s.State == types.TransitGatewayAssociationStateAssociated {
 				at.table = aws.ToString(s.TransitGatewayRouteTableId)
 			}
-			t.attachments[at.attachment.TransitGatewayAttachmentID] = at
+			t.attachments = append(t.attachments, at)
 		}
 		return out.NextToken, nil
 	})
@@ -167,7 +178,7 @@ func (f *fetch) describeVPCAttachments(ctx context.Context, t *transit) error {
 	})
 }
 
-// describePeeringAttachments gives the transit gateways, and Regions, at the other side.
+// describePeeringAttachments gives the transit gateways, and their Regions, at both sides.
 func (f *fetch) describePeeringAttachments(ctx context.Context, t *transit) error {
 	return pages(func(token *string) (*string, error) {
 		out, err := f.client.DescribeTransitGatewayPeeringAttachments(ctx, &ec2.DescribeTransitGatewayPeeringAttachmentsInput{MaxResults: aws.Int32(pageOfMost), NextToken: token})
@@ -176,13 +187,7 @@ func (f *fetch) describePeeringAttachments(ctx context.Context, t *transit) erro
 		}
 		for i := range out.TransitGatewayPeeringAttachments {
 			a := &out.TransitGatewayPeeringAttachments[i]
-			id := aws.ToString(a.TransitGatewayAttachmentId)
-			here := t.attachments[id].gateway
-			for _, side := range []*types.PeeringTgwInfo{a.RequesterTgwInfo, a.AccepterTgwInfo} {
-				if side != nil && aws.ToString(side.TransitGatewayId) != here {
-					t.peers[id] = *side
-				}
-			}
+			t.peers[aws.ToString(a.TransitGatewayAttachmentId)] = []*types.PeeringTgwInfo{a.RequesterTgwInfo, a.AccepterTgwInfo}
 		}
 		return out.NextToken, nil
 	})
