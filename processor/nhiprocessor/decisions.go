@@ -46,7 +46,7 @@ func (p *nhi) decideNext(ctx context.Context) bool {
 	p.writer.Add(w, start)
 	d := p.judge.Decide(w, end)
 	w.Release()
-	p.telemetry.decided(ctx, time.Since(began), p.judge.Known())
+	p.telemetry.decided(ctx, time.Since(began), d, p.judge.Known())
 	p.tell(d)
 	_ = p.send(ctx, d, end) // counted; the sums go into the next batch
 	return true
@@ -89,7 +89,7 @@ func (p *nhi) tell(d *verdict.Decision) {
 		m := &d.Monitors[i]
 		if m.Changed {
 			p.log.Info("verdict changed", zap.String("monitor", m.Name), zap.String("state", m.State),
-				zap.String("cause", m.Cause), zap.Strings("components", m.Names))
+				zap.String("cause", m.Cause), zap.Strings("components", m.Names), zap.Stringer("lack", m.Lack))
 		}
 	}
 }

@@ -50,6 +50,7 @@ type nhi struct {
 	done       chan struct{} // closed when the goroutine has ended
 	stopping   sync.Once
 	cumulative sync.Once // the line about cumulative points
+	unenriched sync.Once // the line about flows that flowmonitor did not see
 }
 
 func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*nhi, error) {
@@ -159,6 +160,11 @@ func (p *nhi) count(ctx context.Context, o *observation) {
 	if o.uncounted[cumulative] > 0 {
 		p.cumulative.Do(func() {
 			p.log.Warn("cumulative flow points cannot be counted, they only pass through: give nhi the receiver's deltas (sockops: 'temporality: delta'), before any conversion")
+		})
+	}
+	if o.uncounted[unenriched] > 0 {
+		p.unenriched.Do(func() {
+			p.log.Warn("flow points without flow.category, flow.path and flow.monitors cannot be judged, they only pass through: put the flowmonitor processor before nhi, with 'attributes' on")
 		})
 	}
 }

@@ -178,3 +178,36 @@ func TestWhatIsHeldIsReported(t *testing.T) {
 		b.stop()
 	})
 }
+
+func TestMonitorsWithoutAVerdictAreCountedByReason(t *testing.T) {
+	for reason, tt := range map[string]func(seed uint64) *fleet.Fleet{
+		"hosts":    func(seed uint64) *fleet.Fleet { f, _, _ := fleet.TwoVPCs(seed, 2, 10); return f },
+		"segments": func(seed uint64) *fleet.Fleet { f, _, _ := fleet.TwoVPCs(seed, 3, 0.01); return f },
+		"no_evidence": func(seed uint64) *fleet.Fleet {
+			f, _, _ := fleet.TwoVPCs(seed, 3, 1)
+			for _, flow := range f.Flows {
+				flow.Category = flowattr.CategoryInternet
+			}
+			return f
+		},
+		"silent": nil,
+	} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, nil)
+				if tt == nil {
+					f, _, _ := fleet.TwoVPCs(1, 3, 1)
+					b.play(f, 10)
+					b.settle()
+				} else {
+					b.play(tt(1), 10)
+				}
+				synctest.Wait()
+				want := map[string]int64{"hosts": 0, "segments": 0, "no_evidence": 0, "silent": 0, "undetermined": 0}
+				want[reason] = 1
+				metadatatest.AssertEqualProcessorNhiMonitorsInsufficient(t, b.telemetry, byReason(want), anyTime)
+				b.stop()
+			})
+		})
+	}
+}

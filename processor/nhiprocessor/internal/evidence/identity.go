@@ -85,9 +85,6 @@ func (id *Identity) hash() uint64 {
 	h.add(id.Service)
 	h.addAll(id.Path)
 	h.addAll(id.Monitors)
-	if id.attributable() {
-		h++
-	}
 	return uint64(h)
 }
 

@@ -26,15 +26,19 @@ func (t *Table) host(id, vpc, address string) *Host {
 	return h
 }
 
-func (t *Table) path(components []string) *Path {
-	h := hashAll(components)
+func (t *Table) path(components []string, service string) *Path {
+	var mixed mixer
+	mixed.addAll(components)
+	mixed.add(service)
+	h := uint64(mixed)
 	for _, p := range t.paths[h] {
-		if slices.Equal(p.Components, components) {
+		if p.service == service && slices.Equal(p.Components, components) {
 			p.refs++
 			return p
 		}
 	}
-	p := &Path{Components: make([]string, len(components)), hash: h, refs: 1}
+	p := &Path{Components: make([]string, len(components)), service: strings.Clone(service), hash: h, refs: 1}
+	t.bytes += len(service)
 	for i, c := range components {
 		p.Components[i] = strings.Clone(c)
 		t.bytes += len(c)
@@ -47,11 +51,11 @@ func (t *Table) path(components []string) *Path {
 	if n := len(components); n > 0 {
 		ends = strings.Compare(components[0], components[n-1])
 	}
-	p.Forward = ends <= 0
-	key := strings.Join(sorted, "\x00")
+	p.Forward = ends <= 0 || service != "" // only the service's clients are observed
+	key := p.service + "\x01" + strings.Join(sorted, "\x00")
 	p.Class = t.classes[key]
 	if p.Class == nil {
-		p.Class = &Class{Components: sorted, Palindrome: ends == 0, key: key}
+		p.Class = &Class{Components: sorted, Service: p.service, Palindrome: ends == 0 && service == "", key: key}
 		t.classes[key] = p.Class
 		t.bytes += len(key)
 	}
@@ -61,12 +65,13 @@ func (t *Table) path(components []string) *Path {
 }
 
 // monitorSet gives the set of these names. It is held by the identities that use it; one
-// that no identity uses lives until the next sweep. In a full table only monitors that are
-// known already are told.
+// that no identity uses is kept as long as one that is not seen. In a full table only monitors
+// that are known already are told.
 func (t *Table) monitorSet(names []string) *MonitorSet {
 	h := hashAll(names)
 	for _, s := range t.sets[h] {
 		if slices.Equal(s.given, names) {
+			s.used = t.generation
 			return s
 		}
 	}
@@ -82,7 +87,7 @@ func (t *Table) monitorSet(names []string) *MonitorSet {
 		}
 		return s
 	}
-	s := &MonitorSet{hash: h, given: make([]string, len(names))}
+	s := &MonitorSet{hash: h, used: t.generation, given: make([]string, len(names))}
 	for i, n := range names {
 		s.given[i] = strings.Clone(n)
 		t.bytes += len(n)

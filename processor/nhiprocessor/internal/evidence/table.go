@@ -15,6 +15,9 @@ type Host struct {
 	Name string // "instance/<host.id>" or "address/<address>", as a component is named
 	// of an address: the host that was seen to send from it. A decision reads it while points come in.
 	owner atomic.Pointer[Host]
+	// claim is the flow that the owner is known by. With it goes the owner, until another
+	// flow from that address is seen: an address is handed on to other hosts.
+	claim *flow
 	key   hostKey
 	refs  int
 }
@@ -38,13 +41,16 @@ type Path struct {
 	// Class is the same for both directions of a path; Forward says which one this is.
 	Class   *Class
 	Forward bool
+	service string
 	hash    uint64
 	refs    int
 }
 
-// Class is a path without its direction.
+// Class is a path without its direction, to one service or to none: what fails on the way to
+// a service may be the service, and says nothing of what else crosses the same components.
 type Class struct {
 	Components []string // sorted
+	Service    string   // "" for none
 	Palindrome bool     // both ends are the same place, for instance one subnet
 	key        string
 	refs       int
@@ -57,6 +63,10 @@ type MonitorSet struct {
 	given   []string
 	hash    uint64
 	refs    int
+	used    uint64 // the generation in which it was asked for last
+	// other is the key of flows that are no evidence: their sums alone are asked for, so that
+	// however many addresses of the Internet they have take no place of an identity.
+	other *Key
 }
 
 // Key is what evidence is kept by. Flows with the same evidence share it.
@@ -79,14 +89,12 @@ type keyID struct {
 	local, remote *Host
 	service       string
 	monitors      *MonitorSet
-	attributable  bool
 }
 
-// flow is one identity that was seen, and its key.
+// flow is one identity that was seen and is evidence, and its key.
 type flow struct {
 	hash        uint64
 	id          Identity // normalized, strings of its own
-	ok          bool     // attributable
 	key         *Key
 	address     *Host // the local address, when the host is known by more: what others may know it by
 	bytes       int
@@ -168,21 +176,31 @@ func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
 		return nil, t.monitorSet(id.Monitors), PathLimit
 	}
 	id.normalize()
-	ok := id.attributable()
+	if !id.attributable() {
+		set := t.monitorSet(id.Monitors)
+		if set.given == nil && len(id.Monitors) > 0 {
+			return nil, set, FlowLimit // one more set than the table holds
+		}
+		if set.other == nil {
+			set.other = &Key{Monitors: set}
+		}
+		return set.other, set, Accepted
+	}
 	h := id.hash()
 	for f := t.flows[h]; f != nil; f = f.sameHash {
-		if f.ok == ok && f.same(id) {
+		if f.same(id) {
 			f.used = t.generation
+			t.claim(f)
 			return f.key, f.key.Monitors, Accepted
 		}
 	}
 	if t.n >= t.limits.Flows || t.bytes >= t.limits.Flows*bytesPerFlow {
 		return nil, t.monitorSet(id.Monitors), FlowLimit
 	}
-	if ok && len(t.components)+len(id.Path) > t.limits.Components && t.newComponents(id.Path) > t.limits.Components-len(t.components) {
+	if len(t.components)+len(id.Path) > t.limits.Components && t.newComponents(id.Path) > t.limits.Components-len(t.components) {
 		return nil, t.monitorSet(id.Monitors), ComponentLimit
 	}
-	f := t.insert(h, id, ok)
+	f := t.insert(h, id)
 	return f.key, f.key.Monitors, Accepted
 }
 
@@ -202,44 +220,46 @@ func (t *Table) newComponents(path []string) (n int) {
 	return n
 }
 
-func (t *Table) insert(h uint64, id *Identity, ok bool) *flow {
-	f := &flow{hash: h, ok: ok, used: t.generation, sameHash: t.flows[h]}
+func (t *Table) insert(h uint64, id *Identity) *flow {
+	f := &flow{hash: h, used: t.generation, sameHash: t.flows[h]}
 	set := t.monitorSet(id.Monitors)
 	set.refs++
-	kid := keyID{monitors: set, attributable: ok}
 	f.id = Identity{
 		LocalHost: f.own(id.LocalHost), RemoteHost: f.own(id.RemoteHost),
 		LocalAddress: f.own(id.LocalAddress), RemoteAddress: f.own(id.RemoteAddress),
 		LocalVPC: f.own(id.LocalVPC), RemoteVPC: f.own(id.RemoteVPC),
 		Service: f.own(id.Service), Monitors: set.given,
 	}
-	if ok {
-		kid.path = t.path(id.Path)
-		f.id.Path = kid.path.Components
-		kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
-		kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
-		kid.service = f.id.Service
-		if f.id.LocalHost != "" && f.id.LocalAddress != "" {
-			f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
-			f.address.owner.Store(kid.local)
-		}
-	} else {
-		f.id.Path = make([]string, len(id.Path))
-		for i, c := range id.Path {
-			f.id.Path[i] = f.own(c)
-		}
+	kid := keyID{monitors: set, path: t.path(id.Path, f.id.Service), service: f.id.Service}
+	f.id.Path = kid.path.Components
+	kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
+	kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
+	if f.id.LocalHost != "" && f.id.LocalAddress != "" {
+		f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
 	}
 	k := t.keys[kid]
 	if k == nil {
-		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Monitors: set, Attributable: ok}
+		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Monitors: set, Attributable: true}
 		t.keys[kid] = k
 	}
 	k.refs++
 	f.key, f.keyIdentity = k, kid
+	if f.address != nil { // whoever begins to send from it last has it
+		f.address.owner.Store(kid.local)
+		f.address.claim = f
+	}
 	t.flows[h] = f
 	t.n++
 	t.bytes += f.bytes
 	return f
+}
+
+// claim makes the host of f the owner of the address that it sends from, unless another is.
+func (t *Table) claim(f *flow) {
+	if f.address != nil && f.address.owner.Load() == nil {
+		f.address.owner.Store(f.keyIdentity.local)
+		f.address.claim = f
+	}
 }
 
 // own copies a string, so that a point's whole buffer is not held by it, and accounts for it.

@@ -60,7 +60,7 @@ func assemble(w *evidence.Window) *assembly {
 		if k.Service != "" {
 			services.add(k.Service, flowattr.ComponentService+"/"+k.Service)
 		}
-		if c := k.Path.Class; classes.add(c, strings.Join(c.Components, " ")) {
+		if c := k.Path.Class; classes.add(c, c.Service+" "+strings.Join(c.Components, " ")) {
 			for _, name := range c.Components {
 				components.add(name, name)
 			}

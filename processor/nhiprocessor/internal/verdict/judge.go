@@ -30,6 +30,8 @@ type Monitor struct {
 	Names []string
 	// Changed says that state or cause are others than in the window before.
 	Changed bool
+	// Lack is the reason of insufficient_data.
+	Lack Lack
 	// Forgotten says that the monitor was silent for so long that this is its last mention.
 	Forgotten bool
 }
@@ -110,7 +112,7 @@ func (j *Judge) judgeMonitors(d *Decision, a *assembly, e *inference.Explanation
 	on := newJudgement(a, e, j.config.FalseAlarmRate)
 	for _, name := range slices.Sorted(maps.Keys(j.monitors)) {
 		m := j.monitors[name]
-		f := finding{outcome: thin, cause: flowattr.CauseNone}
+		f := finding{outcome: thin, cause: flowattr.CauseNone, lack: LackFlows}
 		if o := a.monitors[name]; o != nil {
 			f = on.on(o)
 			m.heard = end
@@ -164,7 +166,7 @@ func (m *monitor) verdict(name string, f finding) Monitor {
 	}
 	switch {
 	case f.outcome == thin:
-		v.State = flowattr.StateInsufficientData
+		v.State, v.Lack = flowattr.StateInsufficientData, f.lack
 	case m.steady.degraded:
 		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
 	}

@@ -23,6 +23,25 @@ type finding struct {
 	outcome outcome
 	cause   string   // of an end or the application, else CauseNone
 	names   []string // what is to blame
+	lack    Lack     // why it is thin
+}
+
+// Lack says what a verdict lacks: the reason of insufficient_data.
+type Lack uint8
+
+// Reasons of insufficient_data.
+const (
+	Nothing         Lack = iota // the verdict stands
+	LackFlows                   // the monitor was silent
+	LackNetwork                 // none of its flows is within the provider's network and resolved
+	LackHosts                   // fewer than three hosts at a side
+	LackSegments                // too few segments to have shown a fault
+	LackDistinction             // loss that cannot be put down to an end or to the network
+	Lacks
+)
+
+func (l Lack) String() string {
+	return [Lacks]string{"", "silent", "no_evidence", "hosts", "segments", "undetermined"}[l]
 }
 
 // judgement is the state of judging all monitors of one window.
@@ -123,15 +142,20 @@ func (j *judgement) on(o *own) finding {
 		f.cause = flowattr.CauseApplication
 	}
 	switch {
+	case len(o.rows) == 0:
+		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackNetwork}
 	case len(j.seen[0]) < inference.SharedHosts || len(j.seen[1]) < inference.SharedHosts:
-		f.outcome = thin // one end cannot be told from the network
+		// One end cannot be told from the network, nor from the other end.
+		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	case network >= 0:
 		f.outcome = bad
 		if end < 0 || over(network) >= over(end) {
 			f.names = j.e.Suspects[network].Names
 		}
-	case undetermined || j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
-		f.outcome = thin
+	case undetermined:
+		f.outcome, f.lack = thin, LackDistinction
+	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
+		f.outcome, f.lack = thin, LackSegments
 	}
 	return f
 }
