@@ -192,6 +192,17 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			id.LocalVPC = v.Str()
 		case flowattr.RemotePrefix + flowattr.AWSVPCID:
 			id.RemoteVPC = v.Str()
+		case flowattr.LocalPrefix + flowattr.AWSAZID:
+			id.LocalZone = v.Str()
+		case flowattr.RemotePrefix + flowattr.AWSAZID:
+			id.RemoteZone = v.Str()
+		case flowattr.Role:
+			switch v.Str() {
+			case "client":
+				id.Role = evidence.RoleClient
+			case "server":
+				id.Role = evidence.RoleServer
+			}
 		case flowattr.RemoteAWSService:
 			id.Service = v.Str()
 		case flowattr.Category:

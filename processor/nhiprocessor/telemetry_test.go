@@ -160,7 +160,7 @@ func TestWhatIsHeldIsReported(t *testing.T) {
 		f, _, _ := fleet.TwoVPCs(1, 3, 1)
 		b.play(f, 4) // 8 s: the first window is decided by what arrives at its end plus the lateness
 		synctest.Wait()
-		metadatatest.AssertEqualProcessorNhiFlows(t, b.telemetry, number(30), anyTime) // pairs of hosts: 18 across, 12 within
+		metadatatest.AssertEqualProcessorNhiFlows(t, b.telemetry, number(42), anyTime) // pairs of hosts: 18 across; 12 within, each as client and as server
 		metadatatest.AssertEqualProcessorNhiFlowsCapacity(t, b.telemetry, number(1000), anyTime)
 		metadatatest.AssertEqualProcessorNhiComponents(t, b.telemetry, number(3), anyTime)
 		metadatatest.AssertEqualProcessorNhiComponentsCapacity(t, b.telemetry, number(200), anyTime)

@@ -188,7 +188,9 @@ func TestBothDirectionsAreOneClass(t *testing.T) {
 	home.Path = []string{"subnet/b", "transit_gateway/t", "az_pair/1:2", "subnet/a"}
 	assert.Same(t, zones.Path.Class, lookup(t, table, home).Path.Class)
 
-	within := lookup(t, table, with(func(id *Identity) { id.Path = []string{"eni/eni-1", "subnet/a", "eni/eni-2"} }))
+	within := lookup(t, table, with(func(id *Identity) {
+		id.Path, id.RemoteVPC = []string{"eni/eni-1", "subnet/a", "eni/eni-2"}, id.LocalVPC
+	}))
 	assert.True(t, within.Path.Class.Palindrome)
 }
 

@@ -18,9 +18,26 @@ type Identity struct {
 	LocalVPC, RemoteVPC         string // addresses are unique within a VPC only
 	Service                     string
 	Category                    string
+	LocalZone, RemoteZone       string
+	Role                        Role
 	Unresolved, Aggregated      bool
 	Path, Monitors              []string
+
+	places Places
 }
+
+// Role says which end opened the connections.
+type Role uint8
+
+// Roles of the local end.
+const (
+	RoleUnknown Role = iota
+	RoleClient
+	RoleServer
+)
+
+// Places is where the two ends of a path are.
+type Places struct{ LocalZone, LocalVPC, RemoteZone, RemoteVPC string }
 
 // Reset empties the identity and keeps its slices' memory.
 func (id *Identity) Reset() {
@@ -36,6 +53,7 @@ func (id *Identity) Enriched() bool {
 // which cannot differ in evidence share an entry: a remote address counts only when it
 // is all that is known of the remote host.
 func (id *Identity) normalize() {
+	id.places = Places{id.LocalZone, id.LocalVPC, id.RemoteZone, id.RemoteVPC}
 	if id.RemoteHost != "" {
 		id.RemoteAddress, id.RemoteVPC = "", ""
 	}
@@ -83,6 +101,7 @@ func (id *Identity) hash() uint64 {
 	h.add(id.RemoteAddress)
 	h.add(id.RemoteVPC)
 	h.add(id.Service)
+	h += mixer(id.Role)
 	h.addAll(id.Path)
 	h.addAll(id.Monitors)
 	return uint64(h)

@@ -4,6 +4,7 @@
 package evidence
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -26,19 +27,20 @@ func (t *Table) host(id, vpc, address string) *Host {
 	return h
 }
 
-func (t *Table) path(components []string, service string) *Path {
+func (t *Table) path(components []string, at Places, service string) *Path {
 	var mixed mixer
 	mixed.addAll(components)
 	mixed.add(service)
 	h := uint64(mixed)
 	for _, p := range t.paths[h] {
-		if p.service == service && slices.Equal(p.Components, components) {
+		if p.service == service && p.Places == at && slices.Equal(p.Components, components) {
 			p.refs++
 			return p
 		}
 	}
 	p := &Path{Components: make([]string, len(components)), service: strings.Clone(service), hash: h, refs: 1}
-	t.bytes += len(service)
+	p.Places = Places{strings.Clone(at.LocalZone), strings.Clone(at.LocalVPC), strings.Clone(at.RemoteZone), strings.Clone(at.RemoteVPC)}
+	t.bytes += len(service) + p.Places.bytes()
 	for i, c := range components {
 		p.Components[i] = strings.Clone(c)
 		t.bytes += len(c)
@@ -51,8 +53,14 @@ func (t *Table) path(components []string, service string) *Path {
 	if n := len(components); n > 0 {
 		ends = strings.Compare(components[0], components[n-1])
 	}
+	if ends == 0 {
+		ends = cmp.Or(strings.Compare(at.LocalZone, at.RemoteZone), strings.Compare(at.LocalVPC, at.RemoteVPC))
+	}
 	p.Forward = ends <= 0 || service != "" // only the service's clients are observed
 	key := p.service + "\x01" + strings.Join(sorted, "\x00")
+	if ends == 0 {
+		key += "\x02" // within one place
+	}
 	p.Class = t.classes[key]
 	if p.Class == nil {
 		p.Class = &Class{Components: sorted, Service: p.service, Palindrome: ends == 0 && service == "", key: key}
@@ -62,6 +70,10 @@ func (t *Table) path(components []string, service string) *Path {
 	p.Class.refs++
 	t.paths[h] = append(t.paths[h], p)
 	return p
+}
+
+func (p *Places) bytes() int {
+	return len(p.LocalZone) + len(p.LocalVPC) + len(p.RemoteZone) + len(p.RemoteVPC)
 }
 
 // monitorSet gives the set of these names. It is held by the identities that use it; one

@@ -84,7 +84,7 @@ func (t *Table) releasePath(p *Path) {
 	if len(t.paths[p.hash]) == 0 {
 		delete(t.paths, p.hash)
 	}
-	t.bytes -= len(p.service)
+	t.bytes -= len(p.service) + p.Places.bytes()
 	for _, c := range p.Components {
 		t.bytes -= len(c)
 		unref(t.components, c)

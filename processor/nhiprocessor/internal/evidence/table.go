@@ -41,6 +41,7 @@ type Path struct {
 	// Class is the same for both directions of a path; Forward says which one this is.
 	Class   *Class
 	Forward bool
+	Places  Places
 	service string
 	hash    uint64
 	refs    int
@@ -74,6 +75,7 @@ type Key struct {
 	Path          *Path // nil unless Attributable
 	Local, Remote *Host // nil unless Attributable
 	Service       string
+	Role          Role
 	Monitors      *MonitorSet
 	Attributable  bool
 	refs          int
@@ -88,6 +90,7 @@ type keyID struct {
 	path          *Path
 	local, remote *Host
 	service       string
+	role          Role
 	monitors      *MonitorSet
 }
 
@@ -208,7 +211,7 @@ func (f *flow) same(id *Identity) bool {
 	o := &f.id
 	return o.LocalHost == id.LocalHost && o.RemoteHost == id.RemoteHost && o.LocalAddress == id.LocalAddress &&
 		o.RemoteAddress == id.RemoteAddress && o.LocalVPC == id.LocalVPC && o.RemoteVPC == id.RemoteVPC && o.Service == id.Service &&
-		slices.Equal(o.Path, id.Path) && slices.Equal(o.Monitors, id.Monitors)
+		o.Role == id.Role && f.keyIdentity.path.Places == id.places && slices.Equal(o.Path, id.Path) && slices.Equal(o.Monitors, id.Monitors)
 }
 
 func (t *Table) newComponents(path []string) (n int) {
@@ -228,9 +231,9 @@ func (t *Table) insert(h uint64, id *Identity) *flow {
 		LocalHost: f.own(id.LocalHost), RemoteHost: f.own(id.RemoteHost),
 		LocalAddress: f.own(id.LocalAddress), RemoteAddress: f.own(id.RemoteAddress),
 		LocalVPC: f.own(id.LocalVPC), RemoteVPC: f.own(id.RemoteVPC),
-		Service: f.own(id.Service), Monitors: set.given,
+		Service: f.own(id.Service), Role: id.Role, Monitors: set.given,
 	}
-	kid := keyID{monitors: set, path: t.path(id.Path, f.id.Service), service: f.id.Service}
+	kid := keyID{monitors: set, path: t.path(id.Path, id.places, f.id.Service), service: f.id.Service, role: id.Role}
 	f.id.Path = kid.path.Components
 	kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
 	kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
@@ -239,7 +242,7 @@ func (t *Table) insert(h uint64, id *Identity) *flow {
 	}
 	k := t.keys[kid]
 	if k == nil {
-		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Monitors: set, Attributable: true}
+		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Role: kid.role, Monitors: set, Attributable: true}
 		t.keys[kid] = k
 	}
 	k.refs++

@@ -9,14 +9,16 @@ import (
 )
 
 // candidate is something that could be to blame: a host (what it sends, what is sent to
-// it, or both), a service, a component, or a path (in one direction or both), together
-// with all that is crossed by exactly the same rows.
+// it, what it serves, what it asks for, or all), a service, a component (in what comes out of
+// one place, or all), or a path (in one direction or both), together with all that is crossed by
+// exactly the same rows.
 type candidate struct {
 	kind        Kind
 	hosts       []int32
 	services    []int32
 	components  []int32
 	class       int32 // of a path, else -1
+	rank        uint8 // of the components: the lower, the simpler
 	rows        []int32
 	n, k        float64 // of the rows that nothing is blamed for yet
 	hash, hash2 uint64  // of the set of rows
@@ -33,55 +35,116 @@ type candidates struct {
 
 // slots number the candidates before those crossed by the same rows are joined.
 type slots struct {
-	p                                *Problem
-	services, components, paths, all int
+	p                    *Problem
+	services, components int
+	all                  int
+	named                []int32 // what a slot from components on stands for: a component, or ^class
+	ranks                []uint8
+	ofPath               [][]int32
 }
 
 const (
-	hostSlots = 3 // sends, receives, either
-	pathSlots = 3 // along, against, either
+	hostSlots = 5 // sends, receives, serves, asks, all
+	sends     = 0
+	receives  = 1
+	serves    = 2
+	asks      = 3
+	eitherWay = 4
 )
 
-func newSlots(p *Problem) slots {
-	s := slots{p: p}
+func newSlots(p *Problem) *slots {
+	s := &slots{p: p}
 	s.services = hostSlots * len(p.Hosts)
 	s.components = s.services + len(p.Services)
-	s.paths = s.components + len(p.Components)
-	s.all = s.paths + pathSlots*len(p.Classes)
+	s.all = s.components
+	number := map[[4]int32]int32{}
+	s.ofPath = make([][]int32, len(p.Paths))
+	done := make([]bool, len(p.Paths))
+	for i := range p.Rows {
+		r := &p.Rows[i]
+		if r.Class < 0 || int(r.Path) >= len(done) || done[r.Path] {
+			continue
+		}
+		done[r.Path] = true
+		s.ofPath[r.Path] = s.path(r, number)
+	}
 	return s
+}
+
+// What a slot of a path stands for besides its component or class.
+const (
+	whole int32 = iota
+	outOf       // what comes out of a place
+	into        // what goes into a place
+	along       // a class in its direction
+	against
+)
+
+// rankOf orders components that are crossed by the same rows in different ways. One that fails
+// as a whole is the simplest explanation.
+var rankOf = [...]uint8{whole: 0, outOf: 1, into: 1, along: 2, against: 2}
+
+// path lists the slots that all rows of a path cross. Components come before classes, whole
+// ones before their directions, so that the simplest explanation of the same rows is the one that is named.
+func (s *slots) path(r *Row, number map[[4]int32]int32) (out []int32) {
+	class, path := &s.p.Classes[r.Class], &s.p.Paths[r.Path]
+	slot := func(what, named, place int32) {
+		key := [4]int32{what, named, place}
+		n, known := number[key]
+		if !known {
+			n = int32(s.all)
+			s.all++
+			s.named = append(s.named, named)
+			s.ranks = append(s.ranks, rankOf[what])
+			number[key] = n
+		}
+		out = append(out, n)
+	}
+	for _, c := range class.Components {
+		slot(whole, c, 0)
+	}
+	if len(class.Components) == 0 {
+		return out // nothing to name
+	}
+	for _, c := range class.Components {
+		if c == path.First || c == path.Last {
+			continue // its directions are those of what lies behind it
+		}
+		for _, place := range path.Local {
+			slot(outOf, c, place)
+		}
+		for _, place := range path.Remote {
+			slot(into, c, place)
+		}
+	}
+	slot(whole, ^r.Class, 0)
+	if !class.Palindrome {
+		if r.Forward {
+			slot(along, ^r.Class, 0)
+		} else {
+			slot(against, ^r.Class, 0)
+		}
+	}
+	return out
 }
 
 // of appends the slots that row r crosses.
 func (s *slots) of(r *Row, to []int32) []int32 {
-	to = append(to, hostSlots*r.Local, hostSlots*r.Local+2)
-	if r.Remote == r.Local {
-		to = append(to, hostSlots*r.Remote+1)
-	} else {
-		to = append(to, hostSlots*r.Remote+1, hostSlots*r.Remote+2)
+	local, remote := hostSlots*r.Local, hostSlots*r.Remote
+	to = append(to, local+sends, local+eitherWay, remote+receives)
+	if r.Remote != r.Local {
+		to = append(to, remote+eitherWay)
+	}
+	if h := r.server(); h >= 0 {
+		to = append(to, hostSlots*h+serves, hostSlots*r.client()+asks)
 	}
 	if r.Service >= 0 {
 		to = append(to, int32(s.services)+r.Service)
 	}
-	if r.Class < 0 {
+	if r.Class < 0 || int(r.Path) >= len(s.ofPath) {
 		return to
 	}
-	class := &s.p.Classes[r.Class]
-	for _, c := range class.Components {
-		to = append(to, int32(s.components)+c)
-	}
-	if len(class.Components) == 0 {
-		return to // nothing to name
-	}
-	path := int32(s.paths) + pathSlots*r.Class
-	to = append(to, path+2)
-	if !class.Palindrome {
-		if r.Forward {
-			to = append(to, path)
-		} else {
-			to = append(to, path+1)
-		}
-	}
-	return to
+	return append(to, s.ofPath[r.Path]...)
 }
 
 // kind is what the slot stands for.
@@ -104,10 +167,20 @@ func (s *slots) name(slot int, c *candidate) {
 		}
 	case slot < s.components:
 		c.services = append(c.services, int32(slot-s.services))
-	case slot < s.paths:
-		c.components = append(c.components, int32(slot-s.components))
 	default:
-		c.class = int32((slot - s.paths) / pathSlots)
+		n := s.named[slot-s.components]
+		switch {
+		case n < 0:
+			c.class = ^n
+		default:
+			rank := s.ranks[slot-s.components]
+			if len(c.components) == 0 || rank < c.rank {
+				c.components, c.rank = c.components[:0], rank
+			}
+			if rank == c.rank && !slices.Contains(c.components, n) {
+				c.components = append(c.components, n)
+			}
+		}
 	}
 }
 
@@ -127,7 +200,7 @@ func newCandidates(p *Problem) *candidates {
 		n, k        float64
 	}
 	sums := make([]sum, s.all)
-	cs := &candidates{start: make([]int32, len(p.Rows)+1), ofRow: make([]int32, 0, 12*len(p.Rows))}
+	cs := &candidates{start: make([]int32, len(p.Rows)+1), ofRow: make([]int32, 0, 20*len(p.Rows))}
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		if r.Segments > 0 {
@@ -207,5 +280,6 @@ func (cs *candidates) remove(row int32, r *Row) {
 // order compares candidates so that the outcome does not depend on the order of rows.
 func (c *candidate) order(o *candidate) int {
 	return cmp.Or(cmp.Compare(c.kind, o.kind), slices.Compare(c.hosts, o.hosts), slices.Compare(c.services, o.services),
-		slices.Compare(c.components, o.components), cmp.Compare(c.class, o.class))
+		slices.Compare(c.components, o.components), cmp.Compare(c.class, o.class),
+		cmp.Compare(len(c.rows), len(o.rows)), cmp.Compare(c.n, o.n), cmp.Compare(c.k, o.k))
 }

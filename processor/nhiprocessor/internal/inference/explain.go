@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// minExcess is the loss above the background that matters: half of the smallest fault
-	// that is promised to be found (0.1 %). A TCP connection at 1 ms of round-trip time still
-	// carries 0.6 Gbit/s at this loss (Mathis et al. 1997), so that less is not worth a verdict
-	// however certain it is.
-	minExcess = 5e-4
-	// minRatio is how far a suspect must stand out from the background: healthy paths of
-	// one network differ by less than that, and the faults that are promised to be found are
-	// at least five times the background.
-	minRatio = 3
+	// minExcess is the loss above the background that matters: a quarter of the smallest fault
+	// that is promised to be found (0.1 %), which is what it makes on one of four equal-cost
+	// paths. A TCP connection at 1 ms of round-trip time still carries 0.9 Gbit/s at this loss
+	// (Mathis et al. 1997), so that less is not worth a verdict however certain it is.
+	minExcess = 2.5e-4
+	// minRatio is how far a suspect must stand out from the background: what doubles the loss is
+	// no fault yet. A fault of one of four equal-cost paths that loses five times the background
+	// makes 2.25.
+	minRatio = 2
 	// quietShare is the share of the traffic whose hosts make the background when most of the
 	// rest may be faulty: the least that is still a sample of the whole.
 	quietShare = 0.25
@@ -35,16 +35,18 @@ type search struct {
 	p               *Problem
 	cs              *candidates
 	rate            float64 // wanted rate of false alarms
+	level           float64 // of a window
 	dispersion      float64
 	n, k            float64 // rows that nothing is blamed for
 	priorN, priorK  float64
 	blame           []int32
 	likelihoodLevel float64
 	networkLevel    float64
-	endLevel        float64
 	unitOf          []int32
 	unitBuffer      []unit
-	pBuffer         []float64
+	rowBuffer       []int32
+	hostSums        []unit
+	paths           map[int32]unit
 	suspects        []Suspect
 	quiet           float64 // the background of the quietest hosts, once it is looked for, else 0
 	order           []int32
@@ -64,6 +66,7 @@ func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
 	if d := b.dispersion(); d > dispersion {
 		e = explain(p, falseAlarms, segments, lost, d)
 	}
+	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
 }
@@ -72,13 +75,15 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Expla
 	s := &search{
 		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion,
 		priorN: priorN, priorK: priorK,
-		blame:           make([]int32, len(p.Rows)),
-		likelihoodLevel: likelihoodThreshold(falseAlarms),
-		unitOf:          make([]int32, len(p.Hosts)),
+		blame:    make([]int32, len(p.Rows)),
+		unitOf:   make([]int32, len(p.Hosts)),
+		hostSums: make([]unit, len(p.Hosts)),
+		paths:    map[int32]unit{},
 	}
 	// The wanted rate is shared among all that could raise the alarm.
-	s.networkLevel = falseAlarms / float64(max(1, s.cs.network))
-	s.endLevel = falseAlarms / float64(max(1, len(s.cs.all)-s.cs.network))
+	s.level = windowLevel(falseAlarms)
+	s.networkLevel = s.level / float64(max(1, s.cs.network))
+	s.likelihoodLevel = likelihoodThreshold(s.networkLevel)
 	s.scores = make([]float64, len(s.cs.all))
 	for i := range p.Rows {
 		s.blame[i] = -1
@@ -88,10 +93,9 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Expla
 	for len(s.suspects) < maxSuspects && (s.next() || s.lookCloser()) {
 	}
 	e := &Explanation{
-		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, rate: falseAlarms,
+		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, rate: falseAlarms, level: s.networkLevel,
 		Background: (s.k + s.priorK) / (s.n + s.priorN),
 	}
-	e.Enough = enoughSegments(e.Background, dispersion, s.networkLevel)
 	return e
 }
 
@@ -134,42 +138,19 @@ func (s *search) next() bool {
 
 // verdictOn tests a candidate.
 func (s *search) verdictOn(c *candidate) finding {
-	rate, background := c.k/c.n, s.background(c)
 	switch c.kind {
 	case Host:
 		host := c.hosts[0]
-		f := s.test(merged(s.units(c.rows, func(r *Row) int32 {
+		return s.ofEnd(c, func(r *Row) int32 {
 			if r.Local == host {
 				return r.Remote
 			}
 			return r.Local
-		}), unitLosses/rate), rate, background, s.endLevel, 1)
-		if f == powerless {
-			return contradicted // another end, or the network, may still explain it
-		}
-		return f
+		})
 	case Service:
-		f := s.test(merged(s.units(c.rows, func(r *Row) int32 { return r.Local }), unitLosses/rate), rate, background, s.endLevel, 1)
-		if f == powerless {
-			return contradicted
-		}
-		return f
+		return s.ofEnd(c, func(r *Row) int32 { return r.Local })
 	}
-	out, required := shared, len(s.p.Hosts)
-	for _, first := range []bool{true, false} {
-		us := merged(s.units(c.rows, s.side(first)), unitLosses/rate)
-		required = min(required, len(us)/2+1)
-		switch s.test(us, rate, background, s.networkLevel, SharedHosts) {
-		case contradicted:
-			return contradicted
-		case powerless:
-			out = powerless
-		}
-	}
-	if !s.independent(c) || out == shared && !s.survives(c, max(SharedHosts, required)) {
-		return contradicted
-	}
-	return out
+	return s.ofNetwork(c)
 }
 
 // side gives the host at one side of a row's path.

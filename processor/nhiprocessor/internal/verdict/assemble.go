@@ -34,6 +34,8 @@ func assemble(w *evidence.Window) *assembly {
 	hosts := names[*evidence.Host]{}
 	services, components := names[string]{}, names[string]{}
 	classes := names[*evidence.Class]{}
+	paths := map[*evidence.Path]int32{}
+	places := map[string]int32{}
 	keys := make([]*evidence.Key, 0, len(w.Rows))
 	// Who is behind an address is asked once: points that come in meanwhile may tell anew.
 	var ends [][2]*evidence.Host
@@ -82,8 +84,15 @@ func assemble(w *evidence.Window) *assembly {
 		r := inference.Row{
 			Segments: float64(n), Lost: float64(lost), Forward: k.Path.Forward, Service: -1,
 			Local: hosts.index[ends[i][0]], Remote: hosts.index[ends[i][1]],
-			Class: classes.index[k.Path.Class],
+			Class: classes.index[k.Path.Class], Role: inference.Role(k.Role),
 		}
+		path, known := paths[k.Path]
+		if !known {
+			path = int32(len(p.Paths))
+			paths[k.Path] = path
+			p.Paths = append(p.Paths, pathOf(k.Path, components.index, places))
+		}
+		r.Path = path
 		if k.Service != "" {
 			r.Service = services.index[k.Service]
 		}
@@ -91,6 +100,28 @@ func assemble(w *evidence.Window) *assembly {
 		a.byClass[r.Class] = append(a.byClass[r.Class], int32(i))
 	}
 	return a
+}
+
+// pathOf numbers a path's ends and the places that they are in.
+func pathOf(p *evidence.Path, components, places map[string]int32) inference.Path {
+	out := inference.Path{First: -1, Last: -1}
+	if n := len(p.Components); n > 0 {
+		out.First, out.Last = components[p.Components[0]], components[p.Components[n-1]]
+	}
+	number := func(kind, name string) []int32 {
+		if name == "" {
+			return nil
+		}
+		n, known := places[kind+name]
+		if !known {
+			n = int32(len(places))
+			places[kind+name] = n
+		}
+		return []int32{n}
+	}
+	out.Local = append(number("zone ", p.Places.LocalZone), number("vpc ", p.Places.LocalVPC)...)
+	out.Remote = append(number("zone ", p.Places.RemoteZone), number("vpc ", p.Places.RemoteVPC)...)
+	return out
 }
 
 // endings are the ways in which a connection comes to its end.

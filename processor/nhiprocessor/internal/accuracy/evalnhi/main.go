@@ -1,0 +1,77 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command evalnhi measures the accuracy of the nhi processor: see docs/health-accuracy.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/accuracy"
+)
+
+func main() {
+	kind := flag.String("network", "az_pair", "kind of the network's fault")
+	other := flag.String("other", "host_interface", "kind of the other fault")
+	loss := flag.Float64("loss", 0.005, "share of segments lost by a fault")
+	noise := flag.Float64("noise", 0, "background; a fifth of the fault when 0")
+	burst := flag.Float64("burst", 3, "mean length of a burst")
+	segments := flag.Float64("segments", 40000, "a window, through the faulty component")
+	hosts := flag.Int("hosts", 24, "")
+	azs := flag.Int("azs", 3, "")
+	vpcs := flag.Int("vpcs", 2, "")
+	peers := flag.Int("peers", 0, "")
+	tail := flag.Float64("tail", 0, "")
+	lazy := flag.Float64("lazy", 0, "")
+	tiered := flag.Bool("tiered", false, "")
+	services := flag.Bool("services", false, "")
+	even := flag.Bool("even", false, "")
+	ramp := flag.Int("ramp", 0, "")
+	clean := flag.Int("clean", 12, "")
+	faulty := flag.Int("fault", 12, "")
+	first := flag.Int("first", 1, "")
+	seeds := flag.Int("seeds", 20, "")
+	verbose := flag.Bool("v", false, "")
+	flag.Parse()
+	if *noise == 0 {
+		*noise = *loss / 5
+	}
+	c := accuracy.Cell{
+		Shape:   accuracy.Shape{Hosts: *hosts, AZs: *azs, VPCs: *vpcs, Peers: *peers, Tail: *tail, Lazy: *lazy, Tiered: *tiered, Services: *services, Even: *even},
+		Network: accuracy.Kind(*kind), Other: accuracy.Kind(*other), Loss: *loss, Burst: *burst, Segments: *segments,
+		Noise: accuracy.Noise{Rate: *noise, Burst: *burst}, Ramp: *ramp,
+	}
+	began := time.Now()
+	scores := accuracy.Run(c, accuracy.Plan{Clean: *clean, Fault: *faulty}, *first, *seeds, []accuracy.Maker{
+		accuracy.NewNHI,
+		func() accuracy.Method { return accuracy.NewVoting(0.01, 0.5) },
+		func() accuracy.Method { return accuracy.NewThreshold(0.003) },
+	}, func(seed uint64, monitor string, t *accuracy.Truth, a accuracy.Answer) {
+		wrong := t.Scored && !t.Unclear && (t.Kind.Network() && t.Eligible && !a.Degraded || !t.Kind.Network() && a.Degraded)
+		if wrong && *verbose {
+			fmt.Println(seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
+		}
+	})
+	for i, s := range scores {
+		fmt.Printf("%-9s recall %d/%d=%.4f (≥%.4f) insuff %d  precision %.4f  component %.4f set %.2f  clean fa %d/%d judged %.3f  below→insuff %d/%d  det≤2 %v %v clr≤4 %v %v\n",
+			[]string{"nhi", "voting", "threshold"}[i], s.Recall.Hits, s.Recall.Of, s.Recall.Rate(), s.Recall.Lower(), s.Insufficient.Hits, s.Precision().Rate(),
+			s.Component.Rate(), float64(s.Set)/float64(max(1, s.Component.Of)), s.Clean.Hits, s.Clean.Of, s.Judged.Rate(), s.Below.Hits, s.Below.Of,
+			accuracy.Within(s.Detected, 2), s.Detected, accuracy.Within(s.Cleared, 4), s.Cleared)
+		var ks []string
+		for k := range s.Other {
+			ks = append(ks, string(k))
+		}
+		sort.Strings(ks)
+		for _, k := range ks {
+			c := s.Cause[accuracy.Kind(k)]
+			if c == nil {
+				c = &accuracy.Share{}
+			}
+			fmt.Printf("      %s degraded %v  cause right %v\n", k, *s.Other[accuracy.Kind(k)], *c)
+		}
+	}
+	fmt.Println(time.Since(began).Round(time.Millisecond))
+}
