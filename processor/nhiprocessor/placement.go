@@ -98,6 +98,15 @@ func (o *observation) add(pt *observed, c *evidence.Counts) {
 	}
 	h := o.histograms[pt.histogram]
 	c.AddRTT(evidence.RTT{Count: h.Count(), Sum: h.Sum(), Min: h.Min()})
+	if !pt.key.IsEvidence() {
+		return // only sums are asked for
+	}
+	counts, scale, offset := h.Positive().BucketCounts(), int(h.Scale()), int(h.Positive().Offset())
+	for i := range counts.Len() {
+		if n := counts.At(i); n > 0 {
+			c.AddTimes(evidence.Bucket(offset+i, scale), n)
+		}
+	}
 }
 
 // follow takes all open windows to the present when the clock was set back.

@@ -107,6 +107,14 @@ func (o *Observed) count(c *evidence.Counts) {
 	c.Add(evidence.ClosedReset, uint64(o.Resets))
 	c.Add(evidence.Active, uint64(o.Active))
 	c.Add(evidence.Retransmitting, uint64(o.Retransmitting))
+	if o.RTTCount > 0 {
+		c.AddRTT(evidence.RTT{Count: o.RTTCount, Sum: o.RTTSum, Min: o.RTTMin})
+		for i, n := range o.RTT {
+			if n > 0 {
+				c.AddTimes(i, uint64(n))
+			}
+		}
+	}
 }
 
 // segmentBytes is the payload of a segment on Ethernet, with time stamps.

@@ -290,7 +290,7 @@ func TestTheTableIsBounded(t *testing.T) {
 // What is not seen is dropped, to the last byte and reference: else a table would fill up
 // with what is gone.
 func TestSweepDropsWhatIsNotSeen(t *testing.T) {
-	table := NewTable(Limits{Flows: 50, Components: 60, Monitors: 20})
+	table := NewTable(Limits{Flows: 100, Components: 100, Monitors: 40})
 	rng := rand.New(rand.NewPCG(1, 1))
 	for round := range 2000 {
 		for range 5 {
@@ -311,7 +311,7 @@ func TestSweepDropsWhatIsNotSeen(t *testing.T) {
 		}
 		table.Sweep()
 	}
-	for range 10 {
+	for range keepGenerations + 2 {
 		table.Sweep()
 	}
 	flows, components := table.Sizes()

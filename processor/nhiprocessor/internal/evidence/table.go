@@ -86,6 +86,9 @@ type Key struct {
 	counts *Counts
 }
 
+// IsEvidence says whether the key is one of evidence; a nil one is not.
+func (k *Key) IsEvidence() bool { return k != nil && k.Attributable }
+
 type keyID struct {
 	path          *Path
 	local, remote *Host
@@ -121,9 +124,10 @@ const (
 	// pathLimit is the longest path that is taken apart. Two hosts in two Regions behind
 	// two transit gateways cross about 15 components.
 	pathLimit = 32
-	// keepGenerations is for how many windows an identity that is not seen is kept. Making
-	// it again is cheap; receivers report each flow that moves once in a window.
-	keepGenerations = 4
+	// keepGenerations is for how many windows an identity that is not seen is kept, and with it
+	// what is known of its round-trip time. Hosts that speak in every third window only
+	// are silent for longer in one case of 600.
+	keepGenerations = 16
 )
 
 // Refusal says why a point's evidence is not kept. Its counts still belong to the

@@ -26,6 +26,9 @@ const (
 	// maxTests bounds how many candidates are tested for one suspect. They are tested from
 	// the likeliest on; one that passes is nearly always among the first few.
 	maxTests = 128
+	// doubt is the score from which on a window is worth a second look together with the one
+	// before it: a likelihood ratio of twenty.
+	doubt = 3.0
 	// rivals is how many other explanations confidence is weighed against.
 	rivals = 8
 )
@@ -36,6 +39,8 @@ type search struct {
 	cs              *candidates
 	rate            float64 // wanted rate of false alarms
 	level           float64 // of a window
+	matter          matter
+	best            float64 // score of the likeliest candidate, significant or not
 	dispersion      float64
 	n, k            float64 // rows that nothing is blamed for
 	priorN, priorK  float64
@@ -53,27 +58,43 @@ type search struct {
 	scores          []float64
 }
 
+// matter is how far a suspect has to stand out from the background.
+type matter struct{ excess, ratio float64 }
+
+var lossMatters = matter{excess: minExcess, ratio: minRatio}
+
 // Explain finds what is to blame for the loss of a window. falseAlarms is the wanted rate
-// of windows in which chance alone leads to a suspect. The baseline is read and, with
-// the outcome, advanced.
+// of verdicts that chance alone leads to. The baseline is read and, with the outcome, advanced.
 func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
-	b.currentSq, b.current = 0, 0
-	dispersion := b.dispersion()
-	segments, lost := b.expectation()
-	e := explain(p, falseAlarms, segments, lost, dispersion)
-	// When what is left is burstier than assumed, everything was too sure: once more.
-	b.look(p, e)
-	if d := b.dispersion(); d > dispersion {
-		e = explain(p, falseAlarms, segments, lost, d)
-	}
+	e := b.explain(p, falseAlarms)
 	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
 }
 
-func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Explanation {
+// Review finds what is to blame for the loss of several windows together. The baseline has
+// learned of them before and stays as it is.
+func Review(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
+	c := *b
+	return c.explain(p, falseAlarms)
+}
+
+func (b *Baseline) explain(p *Problem, falseAlarms float64) *Explanation {
+	b.currentSq, b.current = 0, 0
+	dispersion := b.dispersion()
+	segments, lost := b.expectation()
+	e := explain(p, falseAlarms, segments, lost, dispersion, lossMatters)
+	// When what is left is burstier than assumed, everything was too sure: once more.
+	b.look(p, e)
+	if d := b.dispersion(); d > dispersion {
+		e = explain(p, falseAlarms, segments, lost, d, lossMatters)
+	}
+	return e
+}
+
+func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64, m matter) *Explanation {
 	s := &search{
-		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion,
+		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion, matter: m,
 		priorN: priorN, priorK: priorK,
 		blame:    make([]int32, len(p.Rows)),
 		unitOf:   make([]int32, len(p.Hosts)),
@@ -92,17 +113,16 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Expla
 	}
 	for len(s.suspects) < maxSuspects && (s.next() || s.lookCloser()) {
 	}
-	e := &Explanation{
-		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, rate: falseAlarms, level: s.networkLevel,
-		Background: (s.k + s.priorK) / (s.n + s.priorN),
+	return &Explanation{
+		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, Doubtful: s.best >= doubt,
+		Background: (s.k + s.priorK) / (s.n + s.priorN), rate: falseAlarms, level: s.networkLevel, matter: m,
 	}
-	return e
 }
 
 // Stands says whether losses stand out from the background of the window: they matter and
 // are not chance.
 func (e *Explanation) Stands(segments, lost float64) bool {
-	return segments > 0 && lost/segments-e.Background >= minExcess && lossTail(lost, segments*e.Background, e.Dispersion) <= e.rate
+	return segments > 0 && lost/segments-e.Background >= e.matter.excess && lossTail(lost, segments*e.Background, e.Dispersion) <= e.rate
 }
 
 // next blames the likeliest candidate that passes its test. It is false when none does.
@@ -111,7 +131,9 @@ func (s *search) next() bool {
 	for i := range s.cs.all {
 		c := &s.cs.all[i]
 		c.rejected = false
-		if s.scores[i] = s.score(c); s.scores[i] > 0 {
+		s.scores[i] = s.score(c)
+		s.best = max(s.best, s.scores[i])
+		if s.scores[i] >= s.likelihoodLevel {
 			s.order = append(s.order, int32(i))
 		}
 	}

@@ -120,7 +120,13 @@ type Explanation struct {
 	// Enough is how many segments a host needs in a window to count as observed.
 	Enough float64
 
+	// Windows is how many windows are explained together, when more than one.
+	Windows int
+	// Doubtful says that something may be to blame that did not suffice for a suspect.
+	Doubtful bool
+
 	rate, level float64
+	matter      matter
 }
 
 // SharedHosts is how many hosts must see loss at each side of a network component.

@@ -15,6 +15,7 @@ import (
 // assembly is a window's attributable evidence as a problem, and the way back to it.
 type assembly struct {
 	problem *inference.Problem
+	keys    []*evidence.Key    // of each row
 	counts  []*evidence.Counts // of each row
 	byClass [][]int32          // rows
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
@@ -68,6 +69,7 @@ func assemble(w *evidence.Window) *assembly {
 			}
 		}
 	}
+	a.keys = keys
 	p.Hosts, p.Services, p.Components = hosts.sorted(), services.sorted(), components.sorted()
 	p.Classes = make([]inference.Class, len(classes.all))
 	classes.sorted()
