@@ -31,6 +31,7 @@ type candidates struct {
 	// ofRow lists the candidates that each row crosses: entries start[r] to start[r+1].
 	ofRow, start []int32
 	network      int // how many are network candidates
+	ofService    []int32
 }
 
 // slots number the candidates before those crossed by the same rows are joined.
@@ -259,6 +260,7 @@ func newCandidates(p *Problem) *candidates {
 			}
 		}
 	}
+	cs.ofService = slices.Clone(of[s.services:s.components])
 	for i := range cs.all {
 		if cs.all[i].kind == Network {
 			cs.network++

@@ -41,7 +41,8 @@ type search struct {
 	level           float64 // of a window
 	matter          matter
 	best            float64 // score of the likeliest candidate, significant or not
-	dispersion      float64
+	dispersion      float64 // that is assumed before loss is held against anybody
+	burstiness      float64 // that is likeliest, by which a lack of loss is judged
 	n, k            float64 // rows that nothing is blamed for
 	priorN, priorK  float64
 	blame           []int32
@@ -83,18 +84,18 @@ func (b *Baseline) explain(p *Problem, falseAlarms float64) *Explanation {
 	b.currentSq, b.current = 0, 0
 	dispersion := b.dispersion()
 	segments, lost := b.expectation()
-	e := explain(p, falseAlarms, segments, lost, dispersion, lossMatters)
+	e := explain(p, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
 	// When what is left is burstier than assumed, everything was too sure: once more.
 	b.look(p, e)
 	if d := b.dispersion(); d > dispersion {
-		e = explain(p, falseAlarms, segments, lost, d, lossMatters)
+		e = explain(p, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
 	}
 	return e
 }
 
-func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64, m matter) *Explanation {
+func explain(p *Problem, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
 	s := &search{
-		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion, matter: m,
+		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
 		priorN: priorN, priorK: priorK,
 		blame:    make([]int32, len(p.Rows)),
 		unitOf:   make([]int32, len(p.Hosts)),

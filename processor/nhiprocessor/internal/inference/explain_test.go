@@ -64,7 +64,7 @@ func TestFalseAlarms(t *testing.T) {
 			// one in a thousand.
 			assert.LessOrEqual(t, network, 2, "the network is blamed")
 			assert.LessOrEqual(t, end, 2, "an end is blamed")
-			assert.LessOrEqual(t, undetermined, 20, "something is left undetermined, which costs the verdict of one window in a hundred")
+			assert.LessOrEqual(t, undetermined, each, "something is left undetermined, which costs the verdict of one window in forty")
 		})
 	}
 }

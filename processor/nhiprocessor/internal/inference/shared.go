@@ -30,9 +30,9 @@ const (
 	// three, a unit that really suffers shows none in only 5 % of windows (the rule of three).
 	unitLosses = 3
 	// contradiction is how unlikely the losses of a part that a shared fault would reach have to be
-	// few, for the part to contradict: one in twenty. It decides only whether another
-	// explanation is looked for.
-	contradiction = 0.05
+	// few, for the part to contradict: one in a hundred, of some ten parts that are looked at.
+	// It decides only whether another explanation is looked for.
+	contradiction = 0.01
 	// leastPart is the share of the suspected excess that such a part has at least. A fault
 	// reaches its parts unequally: of a few connections more or fewer take the one path of
 	// many that fails. With eight connections and four paths, three of four hosts have a third
@@ -47,6 +47,9 @@ const (
 	// secondLevel is how unlikely the loss has to be without the worst two hosts. That two
 	// hosts fail in one window is itself at least a hundred times less likely than one.
 	secondLevel = 0.01
+	// serviceLevel is how unlikely loss on the other ways to a service has to be, to put down to
+	// it what one way of several shows, too.
+	serviceLevel = 0.05
 )
 
 // units gathers rows by the host that key gives; rows without one are left out.
@@ -105,7 +108,7 @@ func merged(us []unit, least float64) []unit {
 
 // clean says whether a part has too few losses to have been reached by a fault of that rate.
 func (s *search) clean(n, k, rate, background, level float64) bool {
-	return n > 0 && lossHead(k, n*(background+(rate-background)*leastPart), s.dispersion) <= level
+	return n > 0 && lossHead(k, n*(background+(rate-background)*leastPart), s.burstiness) <= level
 }
 
 // reaches says whether the quietest units are no contradiction: a shared fault reaches at
@@ -133,6 +136,9 @@ func (s *search) ofNetwork(c *candidate) finding {
 	if !s.reachesAll(c, c.rows, rate, background) {
 		return contradicted
 	}
+	if s.ofAService(c, background) {
+		return contradicted
+	}
 	f := s.outlives(c, rate, background)
 	if f != shared {
 		return f
@@ -146,6 +152,27 @@ func (s *search) ofNetwork(c *candidate) finding {
 		return contradicted
 	}
 	return shared
+}
+
+// ofAService says whether all that crosses a candidate goes to one service, which has loss on its
+// other ways, too: then it is the service's.
+func (s *search) ofAService(c *candidate, background float64) bool {
+	service := int32(-1)
+	for _, i := range c.rows {
+		if s.blame[i] < 0 {
+			v := s.p.Rows[i].Service
+			if v < 0 || service >= 0 && v != service {
+				return false
+			}
+			service = v
+		}
+	}
+	if service < 0 {
+		return false
+	}
+	all := &s.cs.all[s.cs.ofService[service]]
+	n, k := all.n-c.n, all.k-c.k
+	return n > 0 && lossTail(k, n*background, s.dispersion) <= serviceLevel
 }
 
 // reachesAll says whether none of a candidate's paths, and no third of the hosts at one side, of
@@ -204,17 +231,31 @@ func (s *search) outlives(c *candidate, rate, background float64) finding {
 		}
 	}()
 	found := shared
+	var out [2]int // hosts taken out at each side
 	for removed := 1; removed <= 2*excused; removed++ {
 		worst, most := int32(-1), 0.0
+		var at [2]bool
 		for _, i := range rows {
-			for _, h := range [2]int32{s.p.Rows[i].Local, s.p.Rows[i].Remote} {
-				if e := excess(hosts[h].k, hosts[h].n, background); e > most || e == most && e > 0 && h < worst {
-					worst, most = h, e
+			first, second := s.p.sides(&s.p.Rows[i])
+			for side, h := range [2]int32{first, second} {
+				e := excess(hosts[h].k, hosts[h].n, background)
+				switch {
+				case out[side] == excused || e <= 0 || e < most || e == most && h > worst:
+				case h == worst:
+					at[side] = true
+				default:
+					worst, most, at = h, e, [2]bool{}
+					at[side] = true
 				}
 			}
 		}
 		if worst < 0 {
 			break // no host is left with more than the background
+		}
+		for side := range at {
+			if at[side] {
+				out[side]++
+			}
 		}
 		rows = slices.DeleteFunc(rows, func(i int32) bool {
 			r := &s.p.Rows[i]

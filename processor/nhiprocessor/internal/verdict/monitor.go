@@ -108,11 +108,14 @@ func (j *judgement) on(o *own) finding {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	}
 	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	undetermined := false
+	undetermined, explained := false, false
 	for i, v := range j.views {
+		if v.e.Windows > 1 && explained {
+			continue // this window by itself says what it is; the one before may have been another
+		}
 		s := j.standing(v)
 		if i == 0 {
-			undetermined = s.undetermined
+			undetermined, explained = s.undetermined, s.end != nil && !s.undetermined
 		}
 		if s.end != nil && f.cause == flowattr.CauseNone {
 			f.cause, f.names = j.endCause(s.end, local), s.end.Names
