@@ -126,6 +126,11 @@ func (e *Explanation) Stands(segments, lost float64) bool {
 	return segments > 0 && lost/segments-e.Background >= e.matter.excess && lossTail(lost, segments*e.Background, e.Dispersion) <= e.rate
 }
 
+// Exceeds says whether losses are more than the background gives, at a level.
+func (e *Explanation) Exceeds(segments, lost, level float64) bool {
+	return lossTail(lost, segments*e.Background, e.Dispersion) <= level
+}
+
 // next blames the likeliest candidate that passes its test. It is false when none does.
 func (s *search) next() bool {
 	s.order = s.order[:0]

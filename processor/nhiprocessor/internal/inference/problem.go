@@ -88,10 +88,11 @@ const (
 	Service
 	Network
 	Undetermined
+	Demand // what would be the network's, but comes of far more traffic than usual
 )
 
 func (k Kind) String() string {
-	return [...]string{"host", "service", "network", "undetermined"}[k]
+	return [...]string{"host", "service", "network", "undetermined", "demand"}[k]
 }
 
 // Suspect is one part of the explanation.

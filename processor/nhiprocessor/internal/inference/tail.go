@@ -48,6 +48,9 @@ const (
 	// congestion window √(1.5/p) (Mathis et al. 1997) is 12 segments, hardly more than what a
 	// connection begins with (ten, RFC 6928).
 	referenceLoss = 0.01
+	// standsOut is how many times the background the reference fault is at least: the faults
+	// that are promised to be found are so far above it.
+	standsOut = 5
 	// power is the chance with which it would have been seen.
 	power = 0.9
 )
@@ -59,15 +62,16 @@ const (
 // Losses come in bursts; what is counted here is bursts, which are independent: by geometric
 // length, a dispersion of D is a mean length of (D+1)/2.
 func enoughSegments(background, dispersion, threshold float64) float64 {
-	if background > referenceLoss/2 {
-		return math.Inf(1) // it would drown
+	reference := max(referenceLoss, standsOut*background)
+	if reference > 0.5 {
+		return math.Inf(1) // nothing works
 	}
 	for bursts := 1.0; bursts < 1e5; bursts *= 1.05 {
-		by := bursts * background / referenceLoss // chance
+		by := bursts * background / reference // chance
 		// The fewest bursts that are noticed.
 		k := float64(1 + sort.Search(int(10+2*bursts), func(k int) bool { return lossTail(float64(k+1), by, 1) <= threshold }))
 		if lossTail(k, by+bursts, 1) >= power {
-			return bursts / SharedHosts * (dispersion + 1) / 2 / referenceLoss
+			return bursts / SharedHosts * (dispersion + 1) / 2 / reference
 		}
 	}
 	return math.Inf(1)

@@ -18,6 +18,8 @@ type assembly struct {
 	keys    []*evidence.Key    // of each row
 	counts  []*evidence.Counts // of each row
 	byClass [][]int32          // rows
+	classes []*evidence.Class
+	traffic []float64 // segments of each class
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
 	monitors map[string]*own
 }
@@ -73,7 +75,9 @@ func assemble(w *evidence.Window) *assembly {
 	p.Hosts, p.Services, p.Components = hosts.sorted(), services.sorted(), components.sorted()
 	p.Classes = make([]inference.Class, len(classes.all))
 	classes.sorted()
+	a.classes, a.traffic = make([]*evidence.Class, len(p.Classes)), make([]float64, len(p.Classes))
 	for c, i := range classes.index {
+		a.classes[i] = c
 		p.Classes[i].Palindrome = c.Palindrome
 		for _, name := range c.Components {
 			p.Classes[i].Components = append(p.Classes[i].Components, components.index[name])
@@ -100,6 +104,7 @@ func assemble(w *evidence.Window) *assembly {
 		}
 		p.Rows[i] = r
 		a.byClass[r.Class] = append(a.byClass[r.Class], int32(i))
+		a.traffic[r.Class] += r.Segments
 	}
 	return a
 }

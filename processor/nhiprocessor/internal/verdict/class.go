@@ -34,6 +34,14 @@ type view struct {
 	e              *inference.Explanation
 	byClass        [][]int32 // rows
 	classes, hosts int
+	origins        []int32 // rows of the assembly that the rows stand for; nil: the same
+}
+
+func (v *view) origin(row int32) int32 {
+	if v.origins == nil {
+		return row
+	}
+	return v.origins[row]
 }
 
 // index lists the rows of each class.

@@ -39,6 +39,7 @@ type history struct {
 	seen            uint32  // the last window
 	median          float32 // of the window at hand
 	now             bool    // there is one
+	load            load
 }
 
 // delays remembers the baselines of all pairs.
@@ -75,9 +76,11 @@ func (d *delays) problem(a *assembly) *view {
 	for i, k := range a.keys {
 		h := d.of[k]
 		t := a.counts[i].Times
-		if h != nil {
-			h.now = false
+		if h == nil {
+			h = &history{}
+			d.of[k] = h
 		}
+		h.seen, h.now = d.window, false
 		if t == nil {
 			continue
 		}
@@ -85,11 +88,7 @@ func (d *delays) problem(a *assembly) *view {
 		if n < leastTimes {
 			continue
 		}
-		if h == nil {
-			h = &history{}
-			d.of[k] = h
-		}
-		h.seen, h.median, h.now = d.window, float32(median), true
+		h.median, h.now = float32(median), true
 		if h.windows < judgedAfter {
 			continue
 		}
@@ -136,6 +135,7 @@ func (d *delays) problem(a *assembly) *view {
 			r.Lost = 1
 		}
 		q.Rows[i] = r
+		v.origins = append(v.origins, s.row)
 	}
 	v.problem = &q
 	v.index()

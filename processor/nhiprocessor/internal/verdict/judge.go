@@ -68,6 +68,7 @@ type Judge struct {
 	baseline   inference.Baseline
 	past       past
 	delays     delays
+	loads      loads
 	monitors   map[string]*monitor
 	components map[string]*component
 }
@@ -86,7 +87,7 @@ type component struct {
 
 // NewJudge makes a judge that knows nothing yet.
 func NewJudge(c Config) *Judge {
-	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, delays: delays{of: map[*evidence.Key]*history{}}}
+	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, delays: delays{of: map[*evidence.Key]*history{}}, loads: loads{of: map[*evidence.Class]*classLoad{}}}
 }
 
 // Known says how many monitors are remembered.
@@ -128,6 +129,10 @@ func (j *Judge) look(a *assembly) []*view {
 		v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
 		views = append(views, v)
 	}
+	for _, v := range views {
+		j.loads.excuse(v, a, j.delays.of)
+	}
+	j.loads.learn(a, j.delays.of)
 	j.delays.learn()
 	return views
 }
@@ -208,7 +213,7 @@ func (j *Judge) judgeComponents(d *Decision, a *assembly, views []*view) {
 	for _, v := range views {
 		for i := range v.e.Suspects {
 			s := &v.e.Suspects[i]
-			if s.Kind == inference.Undetermined {
+			if s.Kind == inference.Undetermined || s.Kind == inference.Demand {
 				continue
 			}
 			// A host may be suspected for what it sends and, apart, for what it receives.

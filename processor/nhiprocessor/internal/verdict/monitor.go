@@ -108,15 +108,16 @@ func (j *judgement) on(o *own) finding {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	}
 	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	undetermined, explained := false, false
+	undetermined, explained, demand := false, false, false
 	for i, v := range j.views {
 		if v.e.Windows > 1 && explained {
 			continue // this window by itself says what it is; the one before may have been another
 		}
 		s := j.standing(v)
 		if i == 0 {
-			undetermined, explained = s.undetermined, s.end != nil && !s.undetermined
+			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
 		}
+		demand = demand || s.demand
 		if s.end != nil && f.cause == flowattr.CauseNone {
 			f.cause, f.names = j.endCause(s.end, local), s.end.Names
 		}
@@ -134,7 +135,7 @@ func (j *judgement) on(o *own) finding {
 		f.outcome, f.lack = thin, LackDistinction
 	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
 		f.outcome, f.lack = thin, LackSegments
-	case f.cause == flowattr.CauseNone && j.rejected(o):
+	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
 		f.cause = flowattr.CauseApplication
 	}
 	return f
@@ -169,6 +170,7 @@ type standing struct {
 	network, end *inference.Suspect
 	networkFirst bool // the network explains more
 	undetermined bool
+	demand       bool // more traffic than the way bears
 }
 
 func (j *judgement) standing(v *classes) (out standing) {
@@ -193,6 +195,8 @@ func (j *judgement) standing(v *classes) (out standing) {
 		switch s.Kind {
 		case inference.Undetermined:
 			out.undetermined = true
+		case inference.Demand:
+			out.demand = true
 		case inference.Network:
 			if out.network == nil || over > network {
 				out.network, network = s, over
