@@ -57,7 +57,7 @@ func (s *search) independent(c *candidate) bool {
 			a.k += u.k
 		}
 		switch {
-		case a.n*rate < unitLosses: // says nothing
+		case a.n*rate < unitBursts*(s.burstiness+1)/2: // says nothing
 		case a.k >= a.n*rate/2 && lossTail(a.k, a.n*s.priorK/s.priorN, s.dispersion) <= ownLevel:
 			lossy[at.host] = true
 		default:

@@ -26,9 +26,10 @@ const (
 )
 
 const (
-	// unitLosses is how many losses a unit is expected to have under the suspicion: with
-	// three, a unit that really suffers shows none in only 5 % of windows (the rule of three).
-	unitLosses = 3
+	// unitBursts is how many bursts of losses a unit is expected to have under the suspicion.
+	// Of many units that all suffer alike with five each, the quietest third has half of its
+	// share by chance (with one each, nothing), which is well above leastPart.
+	unitBursts = 5
 	// contradiction is how unlikely the losses of a part that a shared fault would reach have to be
 	// few, for the part to contradict: one in a hundred, of some ten parts that are looked at.
 	// It decides only whether another explanation is looked for.
@@ -114,7 +115,7 @@ func (s *search) clean(n, k, rate, background, level float64) bool {
 // reaches says whether the quietest units are no contradiction: a shared fault reaches at
 // least two thirds of them.
 func (s *search) reaches(rows []int32, key func(*Row) int32, rate, background float64) bool {
-	us := merged(s.units(rows, key), unitLosses/rate)
+	us := merged(s.units(rows, key), unitBursts*(s.burstiness+1)/2/rate)
 	if len(us) < 2 {
 		return true
 	}
