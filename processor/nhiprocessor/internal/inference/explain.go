@@ -14,10 +14,10 @@ const (
 	// paths. A TCP connection at 1 ms of round-trip time still carries 0.9 Gbit/s at this loss
 	// (Mathis et al. 1997), so that less is not worth a verdict however certain it is.
 	minExcess = 2.5e-4
-	// minRatio is how far a suspect must stand out from the background: what doubles the loss is
-	// no fault yet. A fault of one of four equal-cost paths that loses five times the background
-	// makes 2.25.
-	minRatio = 2
+	// minRatio is how far a suspect must stand out from the background: half as much loss again is
+	// what healthy paths differ by. A fault of one of four equal-cost paths that loses five times
+	// the background makes 2.25, less what few connections vary by.
+	minRatio = 1.75
 	// quietShare is the share of the traffic whose hosts make the background when most of the
 	// rest may be faulty: the least that is still a sample of the whole.
 	quietShare = 0.25

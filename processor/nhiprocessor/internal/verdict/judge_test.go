@@ -334,11 +334,11 @@ func TestVerdictOn(t *testing.T) {
 			components: []string{"subnet/subnet-a+subnet/subnet-b+" + tgw},
 		},
 		{
-			name: "paths with half as much loss again as others are healthy",
+			name: "paths with a third as much loss again as others are healthy",
 			fleet: func(seed uint64) *fleet.Fleet {
 				f, _ := fleet.ThreeAZs(seed, 5, 10)
 				f.Background = fleet.Loss{Rate: 0.001, Burst: 1}
-				f.Faults = []fleet.Fault{fleet.On("az_pair/az1:az2", loss(0.0005))}
+				f.Faults = []fleet.Fault{fleet.On("az_pair/az1:az2", loss(0.0003))}
 				return f
 			},
 			want: map[string]string{"az1-az2": healthy(flowattr.CauseNone), "az1-az3": healthy(flowattr.CauseNone)},
