@@ -51,6 +51,11 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 		case window.Undated:
 			why = undated
 		}
+		if pt.sums {
+			p.sum(o, pt, index)
+			c.evidence++
+			continue
+		}
 		switch pt.refusal {
 		case evidence.FlowLimit:
 			why = flowLimit
@@ -82,13 +87,25 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 				o.add(pt, w.ExtraOf(m))
 			}
 		}
-		if pt.histogram >= 0 {
+		if pt.histogram >= 0 && !o.verdict {
 			for _, m := range pt.set.Names {
 				w.AddRTT(m, o.histograms[pt.histogram])
 			}
 		}
 	}
 	return c
+}
+
+// sum adds a sum that another stage told of a monitor, of what is no evidence.
+func (p *nhi) sum(o *observation, pt *observed, index int64) {
+	w, _ := p.window(index)
+	for _, m := range pt.set.Names {
+		if pt.histogram < 0 {
+			w.ExtraOf(m).Add(pt.field, pt.value)
+		} else {
+			w.AddRTT(m, o.histograms[pt.histogram])
+		}
+	}
 }
 
 func (o *observation) add(pt *observed, c *evidence.Counts) {

@@ -44,6 +44,8 @@ type nhi struct {
 
 	judge  *verdict.Judge
 	writer *report.Writer
+	// pending is evidence that no consumer took, oldest first.
+	pending []pmetric.Metrics
 
 	wake       chan struct{} // a window may be due
 	cancel     context.CancelFunc
@@ -65,16 +67,16 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 	p := &nhi{
 		next: next, log: set.Logger, config: cfg,
 		table:    evidence.NewTable(evidence.Limits{Flows: cfg.MaxFlows, Components: cfg.MaxComponents, Monitors: cfg.MaxMonitors}),
-		schedule: window.New(cfg.Window, cfg.Lateness, cfg.Evaluation == evaluationWallClock),
+		schedule: window.New(cfg.Window, cfg.patience(), cfg.Evaluation == evaluationWallClock),
 		open:     map[int64]*evidence.Window{},
 		// Points may be behind and ahead by the lateness; the rest is for a consumer that
 		// holds up decisions.
-		maxOpen: 2*int(cfg.Lateness/cfg.Window) + 8,
+		maxOpen: 2*int(cfg.patience()/cfg.Window) + 8,
 		judge:   verdict.NewJudge(verdict.Config{FalseAlarmRate: cfg.FalseAlarmRate, Memory: monitorMemory, Monitors: cfg.MaxMonitors}),
 		writer:  report.NewWriter(instance, metadata.ScopeName, set.BuildInfo.Version),
 		wake:    make(chan struct{}, 1),
 	}
-	p.idle.New = func() any { return &observation{} }
+	p.idle.New = func() any { return &observation{verdict: cfg.Role == roleVerdict} }
 	var err error
 	p.telemetry, err = newTelemetry(set.TelemetrySettings, p)
 	return p, err

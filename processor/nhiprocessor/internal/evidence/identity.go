@@ -21,6 +21,7 @@ type Identity struct {
 	LocalZone, RemoteZone       string
 	Role                        Role
 	Unresolved, Aggregated      bool
+	Evidence                    bool // of another stage, which judged what is attributable
 	Path, Monitors              []string
 
 	places Places
@@ -84,7 +85,9 @@ func (id *Identity) attributable() bool {
 	case flowattr.CategoryIntraAZ, flowattr.CategoryInterAZ, flowattr.CategoryInterVPC, flowattr.CategoryInterRegion,
 		flowattr.CategoryAmazonS3, flowattr.CategoryAmazonDynamoDB, flowattr.CategoryAWSService, flowattr.CategoryLocalZone:
 	default:
-		return false
+		if !id.Evidence {
+			return false
+		}
 	}
 	return !id.Unresolved && !id.Aggregated && (len(id.Path) > 0 || id.Service != "") &&
 		(id.LocalHost != "" || id.LocalAddress != "") && (id.RemoteHost != "" || id.RemoteAddress != "")

@@ -79,6 +79,8 @@ type Key struct {
 	Monitors      *MonitorSet
 	Attributable  bool
 	refs          int
+	// addresses that the local host was seen to send from.
+	addresses []*Host
 
 	// The counts of the window in which the key was used last: most points of a batch
 	// belong to one window, so that this saves a look-up for each.
@@ -88,6 +90,24 @@ type Key struct {
 
 // IsEvidence says whether the key is one of evidence; a nil one is not.
 func (k *Key) IsEvidence() bool { return k != nil && k.Attributable }
+
+// Addresses are those that the local host was seen to send from, as far as they still are its own.
+func (k *Key) Addresses() (out []string) {
+	for _, a := range k.addresses {
+		if a.owner.Load() == k.Local {
+			out = append(out, a.key.name)
+		}
+	}
+	return out
+}
+
+// Describe says by what a host is known: by its id, else by an address in a VPC.
+func (h *Host) Describe() (id, vpc, address string) {
+	if h.key.address {
+		return "", h.key.vpc, h.key.name
+	}
+	return h.key.name, "", ""
+}
 
 type keyID struct {
 	path          *Path
@@ -121,6 +141,9 @@ const (
 	// hold. A flow's own strings are about 300 bytes (two hosts, two VPCs, a path of five
 	// components); most of them are shared.
 	bytesPerFlow = 512
+	// addressesTold is how many addresses of one host a key tells of: an instance has up to
+	// 15 interfaces.
+	addressesTold = 16
 	// pathLimit is the longest path that is taken apart. Two hosts in two Regions behind
 	// two transit gateways cross about 15 components.
 	pathLimit = 32
@@ -251,6 +274,9 @@ func (t *Table) insert(h uint64, id *Identity) *flow {
 	}
 	k.refs++
 	f.key, f.keyIdentity = k, kid
+	if f.address != nil && len(k.addresses) < addressesTold && !slices.Contains(k.addresses, f.address) {
+		k.addresses = append(k.addresses, f.address)
+	}
 	if f.address != nil { // whoever begins to send from it last has it
 		f.address.owner.Store(kid.local)
 		f.address.claim = f

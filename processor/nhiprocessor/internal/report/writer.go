@@ -90,7 +90,7 @@ func (w *Writer) stream(name string, start time.Time) *stream {
 // took the batch calls Delivered before the next one.
 func (w *Writer) Batch(d *verdict.Decision, end time.Time) pmetric.Metrics {
 	md := pmetric.NewMetrics()
-	b := newBatch(md, pcommon.NewTimestampFromTime(end))
+	b := newBatch(md, pcommon.NewTimestampFromTime(end), flowattr.NHIMetrics)
 	for _, s := range w.streams {
 		s.written, s.hasRTT, s.nextNoValue, s.gone = false, false, s.noValue, d != nil
 	}
@@ -113,7 +113,7 @@ func (w *Writer) Batch(d *verdict.Decision, end time.Time) pmetric.Metrics {
 			b.sums(name, s)
 		}
 	}
-	b.finish(w)
+	b.finish(w, flowattr.NHIMetrics)
 	return md
 }
 
@@ -146,9 +146,9 @@ type batch struct {
 	noValues pmetric.NumberDataPointSlice
 }
 
-func newBatch(md pmetric.Metrics, at pcommon.Timestamp) *batch {
-	b := &batch{md: md, at: at, metrics: make(map[string]pmetric.Metric, len(flowattr.NHIMetrics)), noValues: pmetric.NewNumberDataPointSlice()}
-	for _, m := range flowattr.NHIMetrics {
+func newBatch(md pmetric.Metrics, at pcommon.Timestamp, table []flowattr.Metric) *batch {
+	b := &batch{md: md, at: at, metrics: make(map[string]pmetric.Metric, len(table)), noValues: pmetric.NewNumberDataPointSlice()}
+	for _, m := range table {
 		out := pmetric.NewMetric()
 		out.SetName(m.Name)
 		out.SetUnit(m.Unit)
