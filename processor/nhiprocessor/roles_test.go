@@ -193,7 +193,7 @@ func summary(t *testing.T, batches []pmetric.Metrics) verdictsOf {
 			}
 			for _, name := range slices.Sorted(maps.Keys(s.components)) {
 				c := s.components[name]
-				at[name] = time.Duration(c.confidence * 1e9).String() + " " + time.Duration(c.evidence[flowattr.MetricComponentSegments]).String()
+				at[name] = time.Duration(c.confidence*1e9).String() + " " + time.Duration(c.evidence[flowattr.MetricComponentSegments]).String()
 			}
 			out.at[s.end] = at
 		}

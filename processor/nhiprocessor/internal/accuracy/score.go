@@ -87,7 +87,7 @@ func (s *Score) Count(t *Truth, a Answer) {
 	case t.Kind == "":
 		s.Clean.Count(a.Degraded)
 		s.Judged.Count(!a.Insufficient)
-	case !t.Kind.Network():
+	case !t.Network():
 		of(s.Other, t.Kind).Count(a.Degraded)
 		if !a.Insufficient {
 			of(s.Cause, t.Kind).Count(slices.Contains(t.Causes, a.Cause))
@@ -139,7 +139,7 @@ type latency struct {
 func (l *latency) follow(s *Score, t *Truth, a Answer) {
 	last := len(s.Detected) - 1
 	switch {
-	case t.Kind.Network() && !t.Unclear:
+	case t.Network() && !t.Unclear:
 		if t.SinceOnset == 1 {
 			l.waiting, l.eligible = t.Eligible, t.Eligible
 		}

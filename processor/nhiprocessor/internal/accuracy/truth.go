@@ -105,6 +105,15 @@ type Truth struct {
 	Loss       float64
 	Components []string
 	Causes     []string
+	network    *bool // of a trace, whose kinds have any name
+}
+
+// Network says whether the fault is the network's.
+func (t *Truth) Network() bool {
+	if t.network != nil {
+		return *t.network
+	}
+	return t.Kind.Network()
 }
 
 func (t *Truth) names(names []string) bool {

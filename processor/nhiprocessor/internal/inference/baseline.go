@@ -29,12 +29,17 @@ const (
 	// memory is how many windows the baseline remembers: enough to average bursts, few
 	// enough to follow a working day (a quarter of an hour of windows of one minute).
 	memory = 16
+	// growth is how fast the expectation may grow from window to window once it is settled:
+	// twofold in two hours and a half of windows of a minute, so that a fault that grows
+	// over an hour is not taken for the background.
+	growth = 1.005
 )
 
 // Baseline is what earlier windows showed of the background. It only sharpens the
 // inference: the zero value is the prior. One window with plenty of clean rows outweighs it.
 type Baseline struct {
 	segments, lost     float64
+	windows            int
 	squares, expected  float64 // squared deviations and the means they were taken from
 	currentSq, current float64
 }
@@ -91,6 +96,10 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 			k += p.Rows[i].Lost
 		}
 	}
+	before := b.lost / b.segments
 	b.segments = (b.segments + n) * keep
 	b.lost = (b.lost + k) * keep
+	if b.windows++; b.windows > memory && before > 0 {
+		b.lost = min(b.lost, before*growth*b.segments)
+	}
 }

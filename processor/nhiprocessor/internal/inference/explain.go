@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// minExcess is the loss above the background that matters: a quarter of the smallest fault
-	// that is promised to be found (0.1 %), which is what it makes on one of four equal-cost
-	// paths. A TCP connection at 1 ms of round-trip time still carries 0.9 Gbit/s at this loss
-	// (Mathis et al. 1997), so that less is not worth a verdict however certain it is.
-	minExcess = 2.5e-4
+	// minExcess is the loss above the background that matters. The smallest fault that is
+	// promised to be found (0.1 %) makes 0.025 % on one of four equal-cost paths, less what few
+	// connections vary by. A TCP connection at 1 ms of round-trip time still carries 1.2 Gbit/s at
+	// this loss (Mathis et al. 1997), so that less is not worth a verdict however certain it is.
+	minExcess = 1.5e-4
 	// minRatio is how far a suspect must stand out from the background: half as much loss again is
 	// what healthy paths differ by. A fault of one of four equal-cost paths that loses five times
 	// the background makes 2.25, less what few connections vary by.

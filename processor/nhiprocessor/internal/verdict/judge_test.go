@@ -348,7 +348,7 @@ func TestVerdictOn(t *testing.T) {
 			fleet: func(seed uint64) *fleet.Fleet {
 				f, _, _ := fleet.TwoVPCs(seed, 5, 300)
 				f.Background = fleet.Loss{Rate: 1e-5, Burst: 1}
-				f.Faults = []fleet.Fault{fleet.On(tgw, loss(0.00015))}
+				f.Faults = []fleet.Fault{fleet.On(tgw, loss(0.0001))}
 				return f
 			},
 			want: map[string]string{web: healthy(flowattr.CauseNone)},

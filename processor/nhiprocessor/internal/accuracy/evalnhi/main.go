@@ -7,9 +7,12 @@ package main
 import (
 	"flag"
 	"fmt"
+	"os"
 	"sort"
+	"strings"
 	"time"
 
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/accuracy"
 )
 
@@ -20,22 +23,44 @@ func main() {
 	noise := flag.Float64("noise", 0, "background; a fifth of the fault when 0")
 	burst := flag.Float64("burst", 3, "mean length of a burst")
 	segments := flag.Float64("segments", 40000, "a window, through the faulty component")
-	hosts := flag.Int("hosts", 24, "")
-	azs := flag.Int("azs", 3, "")
-	vpcs := flag.Int("vpcs", 2, "")
-	peers := flag.Int("peers", 0, "")
-	tail := flag.Float64("tail", 0, "")
-	lazy := flag.Float64("lazy", 0, "")
-	tiered := flag.Bool("tiered", false, "")
-	services := flag.Bool("services", false, "")
-	even := flag.Bool("even", false, "")
-	ramp := flag.Int("ramp", 0, "")
-	clean := flag.Int("clean", 12, "")
-	faulty := flag.Int("fault", 12, "")
-	first := flag.Int("first", 1, "")
-	seeds := flag.Int("seeds", 20, "")
-	verbose := flag.Bool("v", false, "")
+	hosts := flag.Int("hosts", 24, "hosts with a collector")
+	azs := flag.Int("azs", 3, "availability zones")
+	vpcs := flag.Int("vpcs", 2, "VPCs")
+	peers := flag.Int("peers", 0, "that a host talks to; 0: all")
+	tail := flag.Float64("tail", 0, "Pareto exponent of flow sizes; 0: equal")
+	lazy := flag.Float64("lazy", 0, "share of hosts that are mostly silent")
+	tiered := flag.Bool("tiered", false, "one tier in each subnet")
+	services := flag.Bool("services", false, "with services")
+	even := flag.Bool("even", false, "as many hosts in each subnet")
+	ramp := flag.Int("ramp", 0, "windows over which a fault grows")
+	clean := flag.Int("clean", 12, "windows of each clean part")
+	faulty := flag.Int("fault", 12, "windows of each fault")
+	first := flag.Int("first", 1, "first seed")
+	seeds := flag.Int("seeds", 20, "how many seeds")
+	verbose := flag.Bool("v", false, "list what is wrong")
+	table := flag.Bool("table", false, "the whole table, instead of one cell")
+	scale := flag.Int("scale", 1, "of the table: divide the number of seeds by this")
+	rows := flag.String("rows", "", "of the table: only rows whose name contains this")
+	trace := flag.String("trace", "", "score this directory, instead of a cell")
+	write := flag.String("write", "", "write the cell to this directory as a trace, instead of scoring it")
 	flag.Parse()
+	switch {
+	case *table:
+		var chosen []accuracy.Row
+		for _, r := range accuracy.Table(*scale) {
+			if strings.Contains(r.Name, *rows) {
+				chosen = append(chosen, r)
+			}
+		}
+		accuracy.WriteTable(os.Stdout, chosen)
+		return
+	case *trace != "":
+		if err := score(*trace); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *noise == 0 {
 		*noise = *loss / 5
 	}
@@ -43,6 +68,13 @@ func main() {
 		Shape:   accuracy.Shape{Hosts: *hosts, AZs: *azs, VPCs: *vpcs, Peers: *peers, Tail: *tail, Lazy: *lazy, Tiered: *tiered, Services: *services, Even: *even},
 		Network: accuracy.Kind(*kind), Other: accuracy.Kind(*other), Loss: *loss, Burst: *burst, Segments: *segments,
 		Noise: accuracy.Noise{Rate: *noise, Burst: *burst}, Ramp: *ramp,
+	}
+	if *write != "" {
+		if err := accuracy.WriteTrace(*write, c, accuracy.Plan{Clean: *clean, Fault: *faulty}, uint64(*first)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	began := time.Now()
 	scores := accuracy.Run(c, accuracy.Plan{Clean: *clean, Fault: *faulty}, *first, *seeds, []accuracy.Maker{
@@ -55,6 +87,22 @@ func main() {
 			fmt.Println(seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
 		}
 	})
+	print(scores)
+	fmt.Println(time.Since(began).Round(time.Millisecond))
+}
+
+// score scores a trace, with the other methods as they are tuned for the table.
+func score(dir string) error {
+	t := accuracy.Tune()
+	scores, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), []accuracy.Maker{t.Voting, t.Threshold})
+	if err != nil {
+		return err
+	}
+	print(scores)
+	return nil
+}
+
+func print(scores []*accuracy.Score) {
 	for i, s := range scores {
 		fmt.Printf("%-9s recall %d/%d=%.4f (≥%.4f) insuff %d  precision %.4f  component %.4f set %.2f  clean fa %d/%d judged %.3f  below→insuff %d/%d  det≤2 %v %v clr≤4 %v %v\n",
 			[]string{"nhi", "voting", "threshold"}[i], s.Recall.Hits, s.Recall.Of, s.Recall.Rate(), s.Recall.Lower(), s.Insufficient.Hits, s.Precision().Rate(),
@@ -73,5 +121,4 @@ func main() {
 			fmt.Printf("      %s degraded %v  cause right %v\n", k, *s.Other[accuracy.Kind(k)], *c)
 		}
 	}
-	fmt.Println(time.Since(began).Round(time.Millisecond))
 }
