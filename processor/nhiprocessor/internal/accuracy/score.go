@@ -105,6 +105,17 @@ func (s *Score) Count(t *Truth, a Answer) {
 	}
 }
 
+// Wrong says whether the indicator is wrong in a window that is scored.
+func (t *Truth) Wrong(a Answer) bool {
+	if !t.Scored || t.Unclear {
+		return false
+	}
+	if t.Network() {
+		return t.Eligible && !a.Degraded
+	}
+	return a.Degraded
+}
+
 // Precision is the share of network faults among degraded windows.
 func (s *Score) Precision() Share {
 	wrong := s.Clean.Hits + s.AllOther().Hits

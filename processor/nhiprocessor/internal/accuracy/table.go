@@ -110,13 +110,17 @@ func Table(scale int) (rows []Row) {
 }
 
 // Play plays a row.
-func (r Row) Play(makers []Maker) []*Score {
+func (r Row) Play(makers []Maker, watch func(cell int, seed uint64, monitor string, t *Truth, a Answer)) []*Score {
 	out := make([]*Score, len(makers))
 	for i := range out {
 		out[i] = NewScore()
 	}
 	for i, c := range r.Cells {
-		for m, s := range Run(c, r.Plan, tableSeed+1000*i, r.Seeds, makers, nil) {
+		for m, s := range Run(c, r.Plan, tableSeed+1000*i, r.Seeds, makers, func(seed uint64, monitor string, t *Truth, a Answer) {
+			if watch != nil {
+				watch(i, seed, monitor, t, a)
+			}
+		}) {
 			out[m].add(s)
 		}
 	}
@@ -170,7 +174,7 @@ func Tune() Tuned {
 }
 
 // WriteTable plays the rows and writes them as they are done.
-func WriteTable(w io.Writer, rows []Row) (total *Score) {
+func WriteTable(w io.Writer, rows []Row, watch func(cell int, seed uint64, monitor string, t *Truth, a Answer)) (total *Score) {
 	began := time.Now()
 	t := Tune()
 	fmt.Fprintf(w, "Baselines tuned on seeds from %d: voting with a share of %g and %g of the flows, threshold %g %%. Table seeds from %d.\n\n",
@@ -179,7 +183,7 @@ func WriteTable(w io.Writer, rows []Row) (total *Score) {
 	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	total = NewScore()
 	for _, r := range rows {
-		s := r.Play([]Maker{NewNHI, t.Voting, t.Threshold})
+		s := r.Play([]Maker{NewNHI, t.Voting, t.Threshold}, watch)
 		total.add(s[0])
 		other := func(s *Score) string {
 			return fmt.Sprintf("%s (%s, %s)", number(s.F1()), number(s.AllOther().Rate()), number(s.Clean.Rate()))

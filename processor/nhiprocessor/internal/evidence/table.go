@@ -20,6 +20,14 @@ type Host struct {
 	claim *flow
 	key   hostKey
 	refs  int
+	Mark  Mark
+}
+
+// Mark is for the one reader of windows to number what it sees in one, without a map. The
+// table does not look at it.
+type Mark struct {
+	Stamp uint64 // of the window
+	Index int32
 }
 
 type hostKey struct {
@@ -42,6 +50,7 @@ type Path struct {
 	Class   *Class
 	Forward bool
 	Places  Places
+	Mark    Mark
 	service string
 	hash    uint64
 	refs    int
@@ -53,9 +62,13 @@ type Class struct {
 	Components []string // sorted
 	Service    string   // "" for none
 	Palindrome bool     // both ends are the same place, for instance one subnet
+	Mark       Mark
 	key        string
 	refs       int
 }
+
+// Order compares classes so that the outcome depends on their names only.
+func (c *Class) Order(o *Class) int { return strings.Compare(c.key, o.key) }
 
 // MonitorSet is the monitors that a flow matches.
 type MonitorSet struct {
@@ -79,6 +92,8 @@ type Key struct {
 	Monitors      *MonitorSet
 	Attributable  bool
 	refs          int
+	// Memory is what the one reader of windows knows of the key; it goes with it.
+	Memory any
 	// addresses that the local host was seen to send from.
 	addresses []*Host
 

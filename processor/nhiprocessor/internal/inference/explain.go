@@ -5,6 +5,7 @@ package inference
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -39,6 +40,7 @@ type search struct {
 	cs              *candidates
 	rate            float64 // wanted rate of false alarms
 	level           float64 // of a window
+	secondLevel     float64 // without the worst two hosts: one is suspected already
 	matter          matter
 	best            float64 // score of the likeliest candidate, significant or not
 	dispersion      float64 // that is assumed before loss is held against anybody
@@ -67,35 +69,41 @@ var lossMatters = matter{excess: minExcess, ratio: minRatio}
 // Explain finds what is to blame for the loss of a window. falseAlarms is the wanted rate
 // of verdicts that chance alone leads to. The baseline is read and, with the outcome, advanced.
 func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
-	e := b.explain(p, falseAlarms)
+	e := b.explain(p, falseAlarms, newCandidates(p))
 	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
 }
 
 // Review finds what is to blame for the loss of several windows together. The baseline has
-// learned of them before and stays as it is.
-func Review(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
+// learned of them before and stays as it is. last explains the last of them: the rows are the
+// same but for their counts.
+func Review(p *Problem, falseAlarms float64, b *Baseline, last *Explanation) *Explanation {
 	c := *b
-	return c.explain(p, falseAlarms)
+	return c.explain(p, falseAlarms/reviewed, last.candidates)
 }
 
-func (b *Baseline) explain(p *Problem, falseAlarms float64) *Explanation {
+// reviewed is how much rarer chance has to be in two windows together than is wanted. One such
+// finding suffices for a verdict, which then holds for some windows.
+const reviewed = 10
+
+func (b *Baseline) explain(p *Problem, falseAlarms float64, cs *candidates) *Explanation {
 	b.currentSq, b.current = 0, 0
 	dispersion := b.dispersion()
 	segments, lost := b.expectation()
-	e := explain(p, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
+	e := explain(p, cs, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
 	// When what is left is burstier than assumed, everything was too sure: once more.
 	b.look(p, e)
 	if d := b.dispersion(); d > dispersion {
-		e = explain(p, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
+		e = explain(p, cs, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
 	}
 	return e
 }
 
-func explain(p *Problem, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
+func explain(p *Problem, cs *candidates, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
+	cs.count(p)
 	s := &search{
-		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
+		p: p, cs: cs, rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
 		priorN: priorN, priorK: priorK,
 		blame:    make([]int32, len(p.Rows)),
 		unitOf:   make([]int32, len(p.Hosts)),
@@ -104,6 +112,7 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion, burstiness flo
 	}
 	// The wanted rate is shared among all that could raise the alarm.
 	s.level = windowLevel(falseAlarms)
+	s.secondLevel = math.Sqrt(falseAlarms)
 	s.networkLevel = s.level / float64(max(1, s.cs.network))
 	s.likelihoodLevel = likelihoodThreshold(s.networkLevel)
 	s.scores = make([]float64, len(s.cs.all))
@@ -117,6 +126,7 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion, burstiness flo
 	return &Explanation{
 		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, Doubtful: s.best >= doubt,
 		Background: (s.k + s.priorK) / (s.n + s.priorN), rate: falseAlarms, level: s.networkLevel, matter: m,
+		candidates: cs,
 	}
 }
 

@@ -76,5 +76,5 @@ func (s *search) independent(c *candidate) bool {
 		all.n += s.p.Rows[i].Segments
 		all.k += s.p.Rows[i].Lost
 	}
-	return lossTail(all.k, all.n*background, s.dispersion) <= secondLevel
+	return lossTail(all.k, all.n*background, s.dispersion) <= s.secondLevel
 }

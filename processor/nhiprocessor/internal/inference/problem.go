@@ -128,6 +128,7 @@ type Explanation struct {
 
 	rate, level float64
 	matter      matter
+	candidates  *candidates
 }
 
 // SharedHosts is how many hosts must see loss at each side of a network component.

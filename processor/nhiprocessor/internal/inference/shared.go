@@ -45,9 +45,6 @@ const (
 	// excused is how many hosts at each side are left out, with all that they send and
 	// receive: as many as may be faulty at once without being SharedHosts.
 	excused = SharedHosts - 1
-	// secondLevel is how unlikely the loss has to be without the worst two hosts. That two
-	// hosts fail in one window is itself at least a hundred times less likely than one.
-	secondLevel = 0.01
 	// serviceLevel is how unlikely loss on the other ways to a service has to be, to put down to
 	// it what one way of several shows, too.
 	serviceLevel = 0.05
@@ -278,7 +275,7 @@ func (s *search) outlives(c *candidate, rate, background float64) finding {
 		}
 		level := s.rate
 		if removed > 1 {
-			level = secondLevel
+			level = s.secondLevel
 		}
 		if removed <= excused && lossTail(all.k, all.n*background, s.dispersion) > level {
 			found = powerless

@@ -36,21 +36,21 @@ const (
 type history struct {
 	base, deviation float32 // logarithms to base 2
 	windows         uint16  // that the baseline comes from
-	seen            uint32  // the last window
 	median          float32 // of the window at hand
 	now             bool    // there is one
 	load            load
 }
 
-// delays remembers the baselines of all pairs.
-type delays struct {
-	of     map[*evidence.Key]*history
-	window uint32
+// historyOf is what is known of the pair of hosts that a row is of. It is kept with the row's
+// identity, and as long.
+func historyOf(k *evidence.Key) *history {
+	h, _ := k.Memory.(*history)
+	if h == nil {
+		h = &history{}
+		k.Memory = h
+	}
+	return h
 }
-
-// keptWindows is for how many windows a pair that is not seen is remembered: as long as the
-// table of identities does, after which it comes back as another key.
-const keptWindows = 16
 
 // pair is the two hosts of rows, from the one that opened the connections, where that is
 // known.
@@ -60,9 +60,8 @@ type pair struct {
 	role           inference.Role
 }
 
-// problem states which pairs are slow. It shares the hosts, components and classes of the loss's.
-func (d *delays) problem(a *assembly) *view {
-	d.window++
+// delayed states which pairs are slow. It shares the hosts, components and classes of the loss's.
+func delayed(a *assembly) *view {
 	p := a.problem
 	type sum struct {
 		row         int32
@@ -74,13 +73,8 @@ func (d *delays) problem(a *assembly) *view {
 	index := map[pair]int32{}
 	slow := 0
 	for i, k := range a.keys {
-		h := d.of[k]
-		t := a.counts[i].Times
-		if h == nil {
-			h = &history{}
-			d.of[k] = h
-		}
-		h.seen, h.now = d.window, false
+		h, t := historyOf(k), a.counts[i].Times
+		h.now = false
 		if t == nil {
 			continue
 		}
@@ -142,13 +136,10 @@ func (d *delays) problem(a *assembly) *view {
 	return v
 }
 
-// learn advances the baselines by the window at hand.
-func (d *delays) learn() {
-	for k, h := range d.of {
-		if d.window-h.seen >= keptWindows {
-			delete(d.of, k)
-			continue
-		}
+// learnDelays advances the baselines by the window at hand.
+func learnDelays(a *assembly) {
+	for _, k := range a.keys {
+		h := historyOf(k)
 		if !h.now {
 			continue
 		}

@@ -67,7 +67,6 @@ type Judge struct {
 	config     Config
 	baseline   inference.Baseline
 	past       past
-	delays     delays
 	loads      loads
 	monitors   map[string]*monitor
 	components map[string]*component
@@ -87,7 +86,7 @@ type component struct {
 
 // NewJudge makes a judge that knows nothing yet.
 func NewJudge(c Config) *Judge {
-	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, delays: delays{of: map[*evidence.Key]*history{}}, loads: loads{of: map[*evidence.Class]*classLoad{}}}
+	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, loads: loads{of: map[*evidence.Class]*classLoad{}}}
 }
 
 // Known says how many monitors are remembered.
@@ -118,22 +117,22 @@ func (j *Judge) look(a *assembly) []*view {
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
 		if v := j.past.both(a); v != nil {
-			v.e = inference.Review(v.problem, j.config.FalseAlarmRate, &j.baseline)
+			v.e = inference.Review(v.problem, j.config.FalseAlarmRate, &j.baseline, losses.e)
 			v.e.Windows = 2
 			keepLasting(v, a)
 			views = append(views, v)
 		}
 	}
 	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
-	if v := j.delays.problem(a); v != nil {
+	if v := delayed(a); v != nil {
 		v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
 		views = append(views, v)
 	}
 	for _, v := range views {
-		j.loads.excuse(v, a, j.delays.of)
+		j.loads.excuse(v, a)
 	}
-	j.loads.learn(a, j.delays.of)
-	j.delays.learn()
+	j.loads.learn(a)
+	learnDelays(a)
 	return views
 }
 

@@ -51,6 +51,10 @@ func (l *load) learn(n float64) {
 	}
 }
 
+// keptWindows is for how many windows a class that is not seen is remembered: as long as the
+// table of identities does.
+const keptWindows = 16
+
 // loads remembers the usual traffic of each class of paths and of each pair of hosts.
 type loads struct {
 	of     map[*evidence.Class]*classLoad
@@ -65,7 +69,7 @@ type classLoad struct {
 // excuse puts down to a surge what would else be held against the network: loss and delay that
 // come with far more traffic than usual are made by that traffic, unless pairs of hosts
 // that do not take part in it have them, too.
-func (l *loads) excuse(v *view, a *assembly, pairs map[*evidence.Key]*history) {
+func (l *loads) excuse(v *view, a *assembly) {
 	for i := range v.e.Suspects {
 		s := &v.e.Suspects[i]
 		if s.Kind != inference.Network {
@@ -94,11 +98,7 @@ func (l *loads) excuse(v *view, a *assembly, pairs map[*evidence.Key]*history) {
 		var n, k float64
 		for _, row := range s.Rows {
 			r := &v.problem.Rows[row]
-			key := a.keys[v.origin(row)]
-			h := pairs[key]
-			if h == nil {
-				continue
-			}
+			h := historyOf(a.keys[v.origin(row)])
 			if x := h.load.ratio(a.problem.Rows[v.origin(row)].Segments); x > 0 && x <= steadyLoad {
 				n += r.Segments
 				k += r.Lost
@@ -111,7 +111,7 @@ func (l *loads) excuse(v *view, a *assembly, pairs map[*evidence.Key]*history) {
 }
 
 // learn advances the usual traffic by the window at hand.
-func (l *loads) learn(a *assembly, pairs map[*evidence.Key]*history) {
+func (l *loads) learn(a *assembly) {
 	l.window++
 	for i, n := range a.traffic {
 		c := l.of[a.classes[i]]
@@ -128,8 +128,6 @@ func (l *loads) learn(a *assembly, pairs map[*evidence.Key]*history) {
 		}
 	}
 	for i, k := range a.keys {
-		if h := pairs[k]; h != nil {
-			h.load.learn(a.problem.Rows[i].Segments)
-		}
+		historyOf(k).load.learn(a.problem.Rows[i].Segments)
 	}
 }

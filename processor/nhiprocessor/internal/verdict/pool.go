@@ -38,8 +38,8 @@ func (p *past) both(a *assembly) *view {
 }
 
 // inBoth is the share of the suspected excess that each of the two windows has to have by
-// itself: half of an even share. What only one of them shows is that one's.
-const inBoth = 0.25
+// itself: three fifths of an even share. What only one of them shows is that one's.
+const inBoth = 0.3
 
 // keepLasting takes back what only one of the two windows shows.
 func keepLasting(v *view, a *assembly) {

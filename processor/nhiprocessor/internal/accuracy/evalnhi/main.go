@@ -52,7 +52,15 @@ func main() {
 				chosen = append(chosen, r)
 			}
 		}
-		accuracy.WriteTable(os.Stdout, chosen)
+		var watch func(int, uint64, string, *accuracy.Truth, accuracy.Answer)
+		if *verbose {
+			watch = func(cell int, seed uint64, monitor string, t *accuracy.Truth, a accuracy.Answer) {
+				if t.Wrong(a) {
+					fmt.Fprintln(os.Stderr, "cell", cell, "seed", seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
+				}
+			}
+		}
+		accuracy.WriteTable(os.Stdout, chosen, watch)
 		return
 	case *trace != "":
 		if err := score(*trace); err != nil {
@@ -82,8 +90,7 @@ func main() {
 		func() accuracy.Method { return accuracy.NewVoting(0.01, 0.5) },
 		func() accuracy.Method { return accuracy.NewThreshold(0.003) },
 	}, func(seed uint64, monitor string, t *accuracy.Truth, a accuracy.Answer) {
-		wrong := t.Scored && !t.Unclear && (t.Kind.Network() && t.Eligible && !a.Degraded || !t.Kind.Network() && a.Degraded)
-		if wrong && *verbose {
+		if t.Wrong(a) && *verbose {
 			fmt.Println(seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
 		}
 	})
