@@ -126,10 +126,10 @@ func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
 // none of its interfaces has (a container's) to a private one that no interface has
 // either. Both may belong to a network that only the hosts know.
 func overlay(s *start, o outcome, remote netip.Addr) bool {
-	if s.host == nil || isPublic(remote) {
+	if !s.host.Exists() || isPublic(remote) {
 		return false
 	}
-	return o.kind != service && (o.kind != located || o.place.Interface == nil)
+	return o.kind != service && (o.kind != located || !o.place.Interface.Exists())
 }
 
 // reason says why an end is unresolved. Ambiguous is the stronger word of the two: the
