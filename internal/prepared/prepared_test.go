@@ -33,8 +33,14 @@ func TestValuesAreNotSharedWhenPdataPoolsThem(t *testing.T) {
 	assert.False(t, detect(), "a value that one point lets go of would be reused while others have it")
 }
 
-// unshared is a set that is put one by one.
-func unshared(m pcommon.Map) *Set { return &Set{attributes: m, n: m.Len()} }
+// set makes sharing so for a test.
+func set(t *testing.T, to bool) {
+	before := sharing
+	t.Cleanup(func() { sharing = before })
+	sharing = func() bool { return to }
+}
+
+func of(s Set) *Set { return &s }
 
 // example gives attributes of every kind that can be shared.
 func example(prefix string) pcommon.Map {
@@ -76,7 +82,7 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 				shared, put := pcommon.NewMap(), pcommon.NewMap()
 				var sets, others []*Set
 				for _, m := range maps {
-					sets, others = append(sets, New(m)), append(others, unshared(m))
+					sets, others = append(sets, of(New(m))), append(others, of(unshared(m)))
 				}
 				for _, m := range []pcommon.Map{shared, put} {
 					m.EnsureCapacity(room)
@@ -101,7 +107,7 @@ func TestBothWaysWriteTheSame(t *testing.T) {
 
 func TestManyPointsOfOneWriterAreIndependent(t *testing.T) {
 	var w Writer
-	set, more := New(example("a.")), New(example("b."))
+	set, more := of(New(example("a."))), of(New(example("b.")))
 	points := make([]pcommon.Map, 500) // several pieces of each kind
 	for i := range points {
 		points[i] = pcommon.NewMap()
@@ -131,11 +137,50 @@ func TestManyPointsOfOneWriterAreIndependent(t *testing.T) {
 	assert.Equal(t, example("a.").AsRaw(), set.Attributes().AsRaw())
 }
 
+func TestWhatIsBuiltIsWhatWasPut(t *testing.T) {
+	for name, share := range map[string]bool{"shared": true, "one by one": false} {
+		t.Run(name, func(t *testing.T) {
+			set(t, share)
+			eni, subnet := NewText("eni/eni-1"), NewText("subnet/subnet-1")
+			path, none := NewList([]Text{eni, subnet, eni}), NewList(nil)
+			assert.True(t, none.Empty())
+			assert.False(t, path.Empty())
+			b := NewBuilder(3)
+			b.Put("category", NewText("INTER_AZ"))
+			b.PutList("path", path)
+			b.PutList("again", path)
+			set := b.Set()
+			want := map[string]any{"category": "INTER_AZ", "path": []any{"eni/eni-1", "subnet/subnet-1", "eni/eni-1"}, "again": []any{"eni/eni-1", "subnet/subnet-1", "eni/eni-1"}}
+			var w Writer
+			first, second := pcommon.NewMap(), pcommon.NewMap()
+			w.Append(first, &set)
+			w.Append(second, &set)
+			assert.Equal(t, want, first.AsRaw())
+			v, _ := first.Get("path")
+			v.Slice().At(0).SetStr("changed")
+			v.Slice().AppendEmpty().SetStr("changed")
+			assert.Equal(t, want, second.AsRaw())
+			assert.Equal(t, want, set.Attributes().AsRaw())
+			assert.Equal(t, 3, set.Len())
+		})
+	}
+}
+
+func TestSetsAreEqualByTheirAttributes(t *testing.T) {
+	a, b, c := New(example("a.")), of(unshared(example("a."))), New(example("b."))
+	empty := Set{}
+	assert.True(t, a.Equal(b))
+	assert.True(t, b.Equal(&a))
+	assert.False(t, a.Equal(&c))
+	assert.False(t, a.Equal(&empty))
+	assert.True(t, empty.Equal(of(New(pcommon.NewMap()))))
+}
+
 func TestPointsThatShareValuesGoOverTheWire(t *testing.T) {
 	md := pmetric.NewMetrics()
 	points := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptySum().DataPoints()
 	var w Writer
-	set := New(example("a."))
+	set := of(New(example("a.")))
 	for range 3 {
 		w.Append(points.AppendEmpty().Attributes(), set)
 	}
@@ -159,12 +204,12 @@ func TestWhatMayNotBeChangedIsNot(t *testing.T) {
 	p := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptyGauge().DataPoints().AppendEmpty()
 	md.MarkReadOnly()
 	var w Writer
-	assert.Panics(t, func() { w.Append(p.Attributes(), New(example("a."))) })
-	assert.Panics(t, func() { w.Append(p.Attributes(), unshared(example("a."))) })
+	assert.Panics(t, func() { w.Append(p.Attributes(), of(New(example("a.")))) })
+	assert.Panics(t, func() { w.Append(p.Attributes(), of(unshared(example("a.")))) })
 }
 
 func TestASetIsSafeForManyGoroutines(t *testing.T) {
-	set := New(example("a."))
+	set := of(New(example("a.")))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -195,10 +240,10 @@ func FuzzAppend(f *testing.F) {
 		a, b, c := pcommon.NewMap(), pcommon.NewMap(), pcommon.NewMap()
 		a.EnsureCapacity(int(room))
 		var w Writer
-		set := New(m)
+		set := of(New(m))
 		w.Append(a, set)
 		w.Append(b, set)
-		w.Append(c, unshared(m))
+		w.Append(c, of(unshared(m)))
 		for k, v := range a.All() {
 			v.SetStr(k + "changed")
 		}
@@ -231,10 +276,10 @@ func BenchmarkAppend(b *testing.B) {
 	flow.PutEmptySlice("flow.monitors").AppendEmpty().SetStr("checkout-to-db")
 	for _, bb := range []struct {
 		name string
-		make func(pcommon.Map) *Set
+		make func(pcommon.Map) Set
 	}{{"shared", New}, {"one by one", unshared}} {
 		b.Run(bb.name, func(b *testing.B) {
-			sets := []*Set{bb.make(flow), bb.make(ends[0]), bb.make(ends[1])}
+			sets := []*Set{of(bb.make(flow)), of(bb.make(ends[0])), of(bb.make(ends[1]))}
 			const batch = 1000
 			points := make([]pcommon.Map, batch)
 			b.ReportAllocs()

@@ -12,38 +12,37 @@ import (
 // Set is attributes to write to many points. It never changes, and is safe for
 // concurrent use. The zero Set is empty.
 type Set struct {
-	attributes pcommon.Map
-	n          int
-	list       []keyValue     // of attributes; nil when they are not shared
-	arrays     int            // of list: how many are slices
-	arrayKind  unsafe.Pointer // type of those
+	n      int
+	arrays int            // how many are slices
+	kind   unsafe.Pointer // type of those
+	list   []keyValue     // all of them; nil when they are not shared
+	put    pcommon.Map    // all of them, when they are not shared
 }
 
-// New makes a set of the attributes of m, which must not be changed afterwards. Values that
-// are bytes or maps are not shared, and the whole set is not.
-func New(m pcommon.Map) *Set {
+// New makes a set of the attributes of m, which must not be changed afterwards. If one of
+// them is a map, or a slice of anything but strings and numbers, the set is not shared.
+func New(m pcommon.Map) Set {
 	if !Sharing() {
-		return &Set{attributes: m, n: m.Len()}
+		return unshared(m)
 	}
-	return share(m)
+	return shareMap(m)
 }
 
-// share makes a set of shared values.
-func share(m pcommon.Map) *Set {
-	s := &Set{attributes: m, n: m.Len()}
+func unshared(m pcommon.Map) Set { return Set{n: m.Len(), put: m} }
+
+func shareMap(m pcommon.Map) Set {
+	s := Set{n: m.Len()}
 	list := *listOf(m)
 	i := 0
 	for _, v := range m.All() {
-		switch v.Type() {
-		case pcommon.ValueTypeStr, pcommon.ValueTypeInt, pcommon.ValueTypeBool, pcommon.ValueTypeDouble:
-		case pcommon.ValueTypeSlice:
+		if v.Type() == pcommon.ValueTypeSlice {
 			if !plain(v.Slice()) {
-				return s
+				return unshared(m)
 			}
 			s.arrays++
-			s.arrayKind = kindOf(&list[i].value)
-		default:
-			return s
+			s.kind = kindOf(&list[i].value)
+		} else if !immutable(v) {
+			return unshared(m)
 		}
 		i++
 	}
@@ -51,12 +50,19 @@ func share(m pcommon.Map) *Set {
 	return s
 }
 
-// plain tells a slice of strings and numbers.
+// immutable tells the values that pdata replaces and does not change.
+func immutable(v pcommon.Value) bool {
+	switch v.Type() {
+	case pcommon.ValueTypeStr, pcommon.ValueTypeInt, pcommon.ValueTypeBool, pcommon.ValueTypeDouble:
+		return true
+	}
+	return false
+}
+
+// plain tells a slice of immutable values.
 func plain(s pcommon.Slice) bool {
 	for i := range s.Len() {
-		switch s.At(i).Type() {
-		case pcommon.ValueTypeStr, pcommon.ValueTypeInt, pcommon.ValueTypeBool, pcommon.ValueTypeDouble:
-		default:
+		if !immutable(s.At(i)) {
 			return false
 		}
 	}
@@ -66,10 +72,26 @@ func plain(s pcommon.Slice) bool {
 // Len is the number of attributes.
 func (s *Set) Len() int { return s.n }
 
-// Attributes are those of the set. They must not be changed.
+// Attributes gives a map of the attributes, which must not be changed.
 func (s *Set) Attributes() pcommon.Map {
-	if s.n == 0 {
-		return pcommon.NewMap()
+	if s.list == nil && s.n > 0 {
+		return s.put
 	}
-	return s.attributes
+	m := pcommon.NewMap()
+	*listOf(m) = s.list
+	return m
+}
+
+// Equal tells whether two sets have equal attributes in the same order.
+func (s *Set) Equal(o *Set) bool {
+	if s.n != o.n {
+		return false
+	}
+	a, b := s.Attributes(), o.Attributes()
+	for k, v := range a.All() {
+		if w, ok := b.Get(k); !ok || !v.Equal(w) {
+			return false
+		}
+	}
+	return true
 }

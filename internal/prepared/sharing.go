@@ -10,9 +10,11 @@ import (
 )
 
 // Sharing tells whether values are shared; otherwise every attribute is put by itself,
-// which gives the same points at two to four times the cost. It is found out at the first call,
+// which gives the same points at several times the cost. It is found out at the first call,
 // which must not come before the collector has set its feature gates.
-var Sharing = sync.OnceValue(detect)
+func Sharing() bool { return sharing() }
+
+var sharing = sync.OnceValue(detect)
 
 // detect tells whether sharing is possible with this pdata, as it is set up now.
 func detect() bool { return known() && independent() }
@@ -33,8 +35,12 @@ func independent() (ok bool) {
 	s := m.PutEmptySlice("list")
 	s.AppendEmpty().SetStr("x")
 	s.AppendEmpty().SetStr("y")
-	set := share(m)
+	shared := shareMap(m)
+	set := &shared
 	want := m.AsRaw()
+	if shared.list == nil {
+		return false
+	}
 	for _, change := range []func(pcommon.Map){
 		func(m pcommon.Map) {
 			for _, v := range m.All() {

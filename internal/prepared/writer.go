@@ -42,7 +42,7 @@ func (w *Writer) Append(m pcommon.Map, sets ...*Set) {
 	if !shared {
 		m.EnsureCapacity(m.Len() + n)
 		for _, s := range sets {
-			s.put(m)
+			s.putTo(m)
 		}
 		return
 	}
@@ -59,11 +59,10 @@ func (w *Writer) Append(m pcommon.Map, sets ...*Set) {
 	rest := list[len(old):]
 	for _, s := range sets {
 		copy(rest, s.list)
-		if s.arrays > 0 {
-			for i := range s.list {
-				if kindOf(&rest[i].value) == s.arrayKind {
-					w.own(&rest[i].value)
-				}
+		for i, arrays := 0, s.arrays; arrays > 0; i++ {
+			if kindOf(&rest[i].value) == s.kind {
+				w.own(&rest[i].value)
+				arrays--
 			}
 		}
 		rest = rest[s.n:]
@@ -82,12 +81,12 @@ func (w *Writer) own(v *anyValue) {
 	(*box)(unsafe.Pointer(&v.value)).data = unsafe.Pointer(&a.ref)
 }
 
-// put adds the attributes one by one.
-func (s *Set) put(m pcommon.Map) {
+// putTo adds the attributes one by one.
+func (s *Set) putTo(m pcommon.Map) {
 	if s.n == 0 {
 		return
 	}
-	for k, v := range s.attributes.All() {
+	for k, v := range s.Attributes().All() {
 		v.CopyTo(m.PutEmpty(k))
 	}
 }

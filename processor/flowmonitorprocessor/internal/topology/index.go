@@ -58,6 +58,9 @@ type Count struct {
 // Counts gives the entities held, always of every kind, in a fixed order.
 func (x *Index) Counts() []Count { return x.counts }
 
+// Addresses is how many addresses of interfaces are held, which most of the memory is for.
+func (x *Index) Addresses() int { return x.held }
+
 // Instance finds a host by its id.
 func (x *Index) Instance(id string) InstanceNode {
 	return InstanceNode{x, x.byInstanceID.find(id, func(n uint32) bool { return x.instanceID(n) == id })}
