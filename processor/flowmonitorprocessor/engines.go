@@ -39,7 +39,7 @@ func (s *engines) Store(e *engine) {
 	if !same {
 		e.from = now.UnixNano()
 	}
-	e.past = remember(old, e.ranges, same, now)
+	e.past = pastLimits.remember(old, e.ranges, same, now)
 	e.warm(old)
 	if !same {
 		// What came meanwhile was still labelled by the old one.

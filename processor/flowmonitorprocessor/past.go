@@ -12,17 +12,21 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
 
-// The past that is remembered. Points are late by seconds where agents and gateways send in
-// batches, by minutes where they queue while a gateway is down.
-const (
-	maxPastAge      = 15 * time.Minute // since a version was replaced
-	maxPastVersions = 8
-	// maxPastAddresses bounds the memory: a million takes some 115 MiB. One version of a
-	// network of any size is kept nevertheless, until it is too old.
-	maxPastAddresses = 1_000_000
-	// pastCache is the part of the cache that each of them has: late points are few.
-	pastCache = 16
-)
+// limits bound the past that is remembered.
+type limits struct {
+	age      time.Duration // since a version was replaced
+	versions int
+	// addresses bounds the memory. One version of a network of any size is kept
+	// nevertheless, until it is too old.
+	addresses int
+}
+
+// Points are late by seconds where agents and gateways send in batches, by minutes where
+// they queue while a gateway is down. A million addresses take some 115 MiB.
+var pastLimits = limits{age: 15 * time.Minute, versions: 8, addresses: 1_000_000}
+
+// pastCache is the part of the cache that each version of the past has: late points are few.
+const pastCache = 16
 
 // past is a topology that was in use before, with what it answers.
 type past struct {
@@ -33,22 +37,22 @@ type past struct {
 }
 
 // remember gives the past of an engine that replaces another now.
-func remember(old *engine, ranges *ipranges.Table, same bool, now time.Time) []*past {
+func (l limits) remember(old *engine, ranges *ipranges.Table, same bool, now time.Time) []*past {
 	list := slices.Clone(old.past)
 	if !same {
 		list = slices.Insert(list, 0, &past{index: old.index, from: old.from, until: now.UnixNano()})
 	}
-	oldest := now.Add(-maxPastAge).UnixNano()
+	oldest := now.Add(-l.age).UnixNano()
 	list = slices.DeleteFunc(list, func(p *past) bool { return p.until <= oldest })
 	held := 0
 	for i, p := range list {
 		held += p.index.Addresses()
-		if i > 0 && held > maxPastAddresses {
+		if i > 0 && held > l.addresses {
 			list = list[:i]
 			break
 		}
 	}
-	for len(list) > maxPastVersions {
+	for len(list) > l.versions {
 		list = thin(list)
 	}
 	for i, p := range list {
