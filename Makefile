@@ -83,6 +83,10 @@ test-race: setup-race ## the components' tests under the race detector
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
 
+.PHONY: eval-nhi
+eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); TRACE=dir scores a trace, SCALE=3 plays a third
+	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1))
+
 .PHONY: bench
 bench: ## all benchmarks (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT_PACKAGES)
