@@ -100,6 +100,10 @@ test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces:
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
 
+.PHONY: eval-nhi
+eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); TRACE=dir scores a trace, SCALE=3 plays a third
+	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1))
+
 .PHONY: bench
 bench: bench-go bench-kernel ## all benchmarks
 
