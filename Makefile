@@ -61,7 +61,7 @@ clean: ## remove what make built
 
 # Making the generated files again needs the pinned clang, which only CI installs for a test.
 TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-e2e demo \
-	test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
+	test-kernels-short test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
 
 .PHONY: test
 test: ## everything that CI runs (.ci/run), set-up included
