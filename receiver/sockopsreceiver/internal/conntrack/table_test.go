@@ -300,6 +300,16 @@ func TestWhatEventsAndDumpsMean(t *testing.T) {
 			result: Translated,
 		},
 		{
+			name: "who opened the connection stays who did",
+			do: func(tb *table) {
+				tb.open(nat(client, virtual, backend, 1), event, 0)
+				// Another connection, of which the answers look like what this one sends.
+				tb.open(nat(backend, "10.7.7.7:40000", client, 2), origin{netns: 5}, 0)
+			},
+			peer:   backend,
+			result: Translated,
+		},
+		{
 			name: "a circle ends",
 			do: func(tb *table) {
 				for i := range uint32(10) {
