@@ -60,9 +60,10 @@ func watchesAll(path string) bool {
 	return false
 }
 
-// harvestAudited hands what the kernel counted to the table, and to the audit if there is one.
+// harvestAudited hands what the kernel counted to the table, and to the audit if there is
+// one. It begins when the adoption is done: until then flows lack what the kernel counts.
 func (l *loop) harvestAudited(ctx context.Context) error {
-	if l.audit == nil {
+	if l.audit == nil || !l.takenOver.Load() {
 		return l.source.Harvest(l.table.Add)
 	}
 	before := l.audit.Before()

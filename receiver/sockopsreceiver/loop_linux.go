@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -46,7 +47,8 @@ type loop struct {
 	containers *containers
 	nat        *translation // nil unless asked for
 
-	drop func(keep ...cap.Value) error // capabilities
+	drop      func(keep ...cap.Value) error // capabilities
+	takenOver atomic.Bool                   // what was open before the start is taken over
 
 	audit        auditor // nil: there is none
 	auditFailing bool    // the last audit failed
@@ -64,20 +66,13 @@ func (l *loop) run(ctx, stopping context.Context) {
 	if l.audit != nil {
 		defer l.audit.Close()
 	}
-	var adopting sync.WaitGroup
-	adopting.Go(func() {
-		if l.config.AdoptExisting {
-			l.adopt(stopping)
-		}
-		if l.config.DropCapabilities { // no sooner: the adoption needs them
-			l.dropCapabilities()
-		}
-	})
+	var taking sync.WaitGroup
+	taking.Go(func() { l.takeOver(stopping) })
 	_ = l.catchUp(ctx, false) // it has said what went wrong
 	for {
 		select {
 		case <-stopping.Done():
-			adopting.Wait()
+			taking.Wait()
 			err := l.due(ctx, true)
 			if l.pinned() { // the next process delivers what this one could not
 				err = nil
@@ -98,8 +93,19 @@ func (l *loop) pause() time.Duration {
 	return l.config.CollectionInterval - j + time.Duration(l.random.Int64N(2*int64(j)+1))
 }
 
-// adopt takes over the connections that were open before the start. It is done beside the
-// rounds: 10,000 network namespaces take half a minute.
+// takeOver adopts, if that is wanted, and gives up what only that needed. It is done
+// beside the rounds: 10,000 network namespaces take half a minute.
+func (l *loop) takeOver(stopping context.Context) {
+	if l.config.AdoptExisting {
+		l.adopt(stopping)
+	}
+	if l.config.DropCapabilities {
+		l.dropCapabilities()
+	}
+	l.takenOver.Store(true)
+}
+
+// adopt takes over the connections that were open before the start.
 func (l *loop) adopt(stopping context.Context) {
 	st, err := l.source.Adopt(stopping)
 	if err != nil && stopping.Err() == nil {
