@@ -26,7 +26,8 @@ enum {
 	CONN_PORT_PEER = 1 << 7,
 	CONN_TRACED = 1 << 8,       /* without callbacks: the state tracepoint folds it (see flow_state) */
 	CONN_SETTLED = 1 << 9,      /* a whole round old: user space has told its translation, if it has one */
-	CONN_ENDED = 1 << 10,       /* of a delta: the last one of its connection */
+	CONN_WALKED = 1 << 10,      /* was met by a walk: what map translations says was said of it */
+	CONN_ENDED = 1 << 11,       /* of a delta: the last one of its connection */
 };
 
 /* What the groups of detail need; the storage ends before it if there are none. */
@@ -82,7 +83,7 @@ struct delta {
 	__u32 drops;
 	__u32 round;
 	__u32 jiffies;
-	__u16 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED, CONN_SETTLED, CONN_ENDED */
+	__u16 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED, CONN_SETTLED, CONN_WALKED, CONN_ENDED */
 	__u16 local_port; /* of the socket, whatever the flow's identity leaves out */
 	__u16 peer_port;
 	__u8 role;
@@ -320,7 +321,7 @@ static __always_inline void key_of(struct flow_key *k, struct delta *d, struct c
 	}
 	k->netns = s->skc_net.net->ns.inum;
 	k->role = c->role;
-	d->flags |= c->flags & CONN_SETTLED;
+	d->flags |= c->flags & (CONN_SETTLED | CONN_WALKED);
 	d->local_port = s->skc_num;
 	d->peer_port = __builtin_bswap16(s->skc_dport);
 	switch (c->role) {

@@ -140,6 +140,10 @@ func TestAConnectionAsksUntilItIsTranslatedOrSettled(t *testing.T) {
 	assert.EqualValues(t, 7, key.Translation)
 	assert.EqualValues(t, 300, sent)
 	assert.Empty(t, translationsOf(t, p))
+
+	// Also if user space was late, and told of it when it had ended.
+	_, err = p.Translate([]Tuple{tuple}, []uint32{7})
+	require.NoError(t, err)
 	again, peer := pairOf(t, ln, int(tuple.LocalPort))
 	require.Equal(t, tuple, tupleOf(again))
 	write(t, again, peer, 400)

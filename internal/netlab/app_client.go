@@ -109,6 +109,7 @@ func (c *client) connect(i int) (*appConn, ConnReport) {
 		return nil, failed
 	}
 	conn := newAppConn(tcp, began)
+	conn.rec.Remote = target
 	conn.rec.ID = c.base + uint64(i)
 	conn.rec.Connect = time.Since(began)
 	if c.config.Timeout > 0 {

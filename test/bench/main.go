@@ -32,19 +32,20 @@ import (
 
 // benches in the order of the report.
 var benches = []bench{
-	{"share", share},
-	{"bulk", bulk},
-	{"connection", connection},
-	{"application", application},
-	{"harvest", harvest},
-	{"slab", slab},
-	{"memory", memory},
-	{"round", round},
+	{"share", "Share of the machine's CPU time during iperf3", share},
+	{"bulk", "BPF time per GB", bulk},
+	{"connection", "BPF time per short connection", connection},
+	{"application", "What applications notice", application},
+	{"harvest", "Harvest", harvest},
+	{"slab", "Kernel memory a socket", slab},
+	{"memory", "Memory of the collector", memory},
+	{"round", "CPU time of a round", round},
 }
 
 type bench struct {
-	name string
-	run  func(*measurement) error
+	name  string
+	title string
+	run   func(*measurement) error
 }
 
 func main() {

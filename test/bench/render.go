@@ -30,7 +30,7 @@ func (f *figure) line() string {
 
 func (f *figure) verdict() string {
 	if f.met() {
-		return "≤ reached: " + f.goal()
+		return "reached: " + f.goal()
 	}
 	return "NOT REACHED: " + f.goal()
 }
@@ -126,7 +126,7 @@ func (r *report) markdown() []byte {
 		if len(rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(&out, "\n### %s\n\n| what | figure | spread | samples | to reach |\n| --- | --- | --- | --- | --- |\n", b.name)
+		fmt.Fprintf(&out, "\n### %s\n\n| what | figure | spread | samples | to reach |\n| --- | --- | --- | --- | --- |\n", b.title)
 		for _, f := range rows {
 			spread := number(f.Low) + " … " + number(f.High)
 			if len(f.Samples) < 2 {

@@ -73,13 +73,13 @@ func TestTheTablesAreWrittenBetweenTheMarks(t *testing.T) {
 
 Taken on 2026-01-02: 2 × CPU, 24 GiB, Linux 6.18.44.
 
-### share
+### Share of the machine's CPU time during iperf3
 
 | what | figure | spread | samples | to reach |
 | --- | --- | --- | --- | --- |
 | share | 0.400 % |  | 0 | **≤ 0.300: not reached** |
 
-### bulk
+### BPF time per GB
 
 | what | figure | spread | samples | to reach |
 | --- | --- | --- | --- | --- |

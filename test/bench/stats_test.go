@@ -53,7 +53,7 @@ func TestABoundIsOnTheRightSideAsOftenAsItSays(t *testing.T) {
 		tolerance   float64
 	}{
 		"t on the mean":           {ratioOf, 4000, 0.01},
-		"bootstrap of the median": {medianRatioOf, 400, 0.03},
+		"bootstrap of the median": {medianRatioOf, 200, 0.04},
 	} {
 		t.Run(name, func(t *testing.T) { boundsHold(t, tt.estimate, tt.experiments, tt.tolerance) })
 	}

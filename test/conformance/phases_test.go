@@ -124,6 +124,9 @@ func TestWhatIsSentAgainAfterTheCloseIsOfPhaseClose(t *testing.T) {
 	_, to := h.serve(t, netlab.ServerConfig{})
 	_, err := h.server.Link().Fault(netlab.Loss{Rate: 0.2}, netlab.FromA)
 	require.NoError(t, err)
+	// Without it the first losses are known before write() returns.
+	_, err = h.client.Link().Fault(netlab.Delay{Delay: 5 * time.Millisecond}, netlab.Both)
+	require.NoError(t, err)
 	atClient, atServer := hosts.Watch(t, h.client), hosts.Watch(t, h.server)
 	report := hosts.RunAll(t, h.client, []netlab.ClientConfig{{
 		Targets: to, Connections: n, Concurrency: 20, Upload: netlab.Exactly(10), Download: netlab.Exactly(15_000), Close: netlab.CloseByServer, Seed: 1,

@@ -43,7 +43,7 @@ func (n *names) acquire(b beyond) uint32 {
 			id = uint32(len(n.known))
 			n.known = append(n.known, name{})
 		}
-		n.known[id] = name{beyond: b}
+		n.known[id].beyond = b
 		n.ids[b] = id
 	}
 	n.known[id].users++
@@ -52,8 +52,9 @@ func (n *names) acquire(b beyond) uint32 {
 
 // release takes the id back from one user.
 func (n *names) release(id uint32) {
-	n.known[id].users--
-	if n.known[id].users == 0 {
+	k := &n.known[id]
+	k.users--
+	if k.users == 0 {
 		n.leaving = append(n.leaving, id)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
 )
 
-// maxTold is how many the kernel's map holds (translations in nat.h).
+// maxTold is how many connections the kernel's map holds (translations in nat.h).
 const maxTold = 262_144
 
 // told are the connections of which the kernel has been told, with their ids.
@@ -21,7 +21,8 @@ type told struct {
 	ids     map[bpf.Tuple]uint32
 	tuples  []bpf.Tuple // to be told at the end of the harvest, with
 	newIDs  []uint32
-	refused uint64 // in all
+	stale   []bpf.Tuple // to be forgotten
+	refused uint64      // in all
 }
 
 // tell has the kernel told, at the end of the harvest, of a connection that a socket of
@@ -69,6 +70,16 @@ func (t *Translator) set(tuple bpf.Tuple, id uint32) {
 	t.told.newIDs = append(t.told.newIDs, id)
 }
 
+// untell takes back what was told of an earlier connection with these ports.
+func (t *Translator) untell(local, peer netip.AddrPort) {
+	tuple := tupleOf(local, peer)
+	if id, known := t.told.ids[tuple]; known {
+		t.told.stale = append(t.told.stale, tuple)
+		delete(t.told.ids, tuple)
+		t.release(id)
+	}
+}
+
 func (t *Translator) release(id uint32) {
 	if id != bpf.AskTranslation {
 		t.names.release(id)
@@ -83,13 +94,15 @@ func (t *Translator) flush() error {
 	}
 	n, err := t.kernel.Translate(tuples, ids)
 	if err != nil {
-		for i := n; i < len(tuples); i++ { // the rest is not there
-			if id, ok := t.told.ids[tuples[i]]; ok && id == ids[i] {
-				delete(t.told.ids, tuples[i])
+		// The rest is as it was before: told of nothing, or of what is no longer true.
+		for _, tuple := range tuples[n:] {
+			if id, ok := t.told.ids[tuple]; ok {
+				delete(t.told.ids, tuple)
 				t.release(id)
 				t.told.refused++
 			}
 		}
+		err = errors.Join(err, t.kernel.Forget(tuples[n:]))
 	}
 	t.told.tuples, t.told.newIDs = tuples[:0], ids[:0]
 	return err
@@ -98,7 +111,6 @@ func (t *Translator) flush() error {
 // review takes back what conntrack no longer knows, or knows to be otherwise: a port that
 // is used again asks anew.
 func (t *Translator) review() error {
-	var stale []bpf.Tuple
 	for tuple, id := range t.told.ids {
 		x, result := t.tracker.ResolveAnywhere(addrPort(tuple.Local, tuple.LocalPort), addrPort(tuple.Peer, tuple.PeerPort))
 		keep := result != conntrack.NotTranslated
@@ -107,15 +119,21 @@ func (t *Translator) review() error {
 			keep = result == conntrack.Translated && b.is(x)
 		}
 		if !keep {
-			stale = append(stale, tuple)
+			t.told.stale = append(t.told.stale, tuple)
 			delete(t.told.ids, tuple)
 			t.release(id)
 		}
 	}
-	if len(stale) == 0 {
+	return t.forget()
+}
+
+func (t *Translator) forget() error {
+	if len(t.told.stale) == 0 {
 		return nil
 	}
-	return t.kernel.Forget(stale)
+	err := t.kernel.Forget(t.told.stale)
+	t.told.stale = t.told.stale[:0]
+	return err
 }
 
 // tellAll tells of both ends of every connection that lives: which of them are sockets of
@@ -145,7 +163,7 @@ func (t *Translator) tellAll() {
 func (t *Translator) Begin() error {
 	errs := []error{t.review()}
 	if t.all && !t.foreign {
-		t.healthy = true
+		t.synced, t.healthy = false, true
 		t.sync()
 		t.tellAll()
 		errs = append(errs, t.flush())
@@ -165,13 +183,13 @@ func (t *Translator) Begin() error {
 // round ended in this process, overflowed that the kernel had no room for some of the
 // rows: who was in them must be told of otherwise.
 func (t *Translator) End(whole, own, overflowed bool) error {
-	err := t.flush()
+	err := errors.Join(t.forget(), t.flush())     // in this order: what is told now is true
+	t.all = overflowed || !t.healthy || t.foreign // while it is foreign, nobody is told
 	if whole && own {
 		t.foreign = false
 	}
 	if whole {
 		t.names.nextRound()
 	}
-	t.all = overflowed || !t.healthy
 	return err
 }

@@ -36,9 +36,8 @@ const syncTimeout = 2 * time.Second
 
 // Translator translates the flows of harvests. It is not safe for concurrent use.
 type Translator struct {
-	kernel    Kernel
-	tracker   Tracker
-	ephemeral uint16 // the first port that clients get by themselves
+	kernel  Kernel
+	tracker Tracker
 
 	names    names
 	told     told
@@ -55,7 +54,7 @@ type Counts struct {
 	Translated    uint64 // look-ups of connections' rows, by how they went
 	NotTranslated uint64
 	Ambiguous     uint64
-	SyncFailures  uint64 // harvests that did not wait longer for conntrack
+	SyncFailures  uint64 // waits for conntrack that ended before it was there
 	UnknownIDs    uint64 // flows that bear an id of which nothing is known
 	Refused       uint64 // connections of which the kernel could not be told: they are reported as they are
 	Told          int    // connections of which the kernel has been told
@@ -65,13 +64,12 @@ type Counts struct {
 // process: until they were read the kernel is told nothing, and ids are not believed.
 func New(kernel Kernel, tracker Tracker, resumed bool) *Translator {
 	return &Translator{
-		kernel:    kernel,
-		tracker:   tracker,
-		ephemeral: firstEphemeralPort(),
-		names:     newNames(),
-		told:      told{ids: map[bpf.Tuple]uint32{}},
-		all:       true,
-		foreign:   resumed,
+		kernel:  kernel,
+		tracker: tracker,
+		names:   newNames(),
+		told:    told{ids: map[bpf.Tuple]uint32{}},
+		all:     true,
+		foreign: resumed,
 	}
 }
 
@@ -104,7 +102,7 @@ func (t *Translator) connection(k *bpf.FlowKey, f *bpf.Flow) (bpf.FlowKey, strea
 	t.sync()
 	local, peer := addrPort(k.Local, k.LocalPort), addrPort(k.Peer, k.PeerPort)
 	open := f.Open != [len(f.Open)]uint32{}
-	identity := t.identity(k)
+	identity := identityOf(k)
 	x, result := t.tracker.Resolve(k.Netns, local, peer)
 	switch result {
 	case conntrack.Translated:
@@ -121,28 +119,22 @@ func (t *Translator) connection(k *bpf.FlowKey, f *bpf.Flow) (bpf.FlowKey, strea
 		}
 	default:
 		t.counts.NotTranslated++
+		if open {
+			t.untell(local, peer)
+		}
 	}
 	return identity, streams.Held{}
 }
 
-// identity is the flow to which a connection belongs, before translation: the client's
-// port is no part of it (key_of in conn.h, opener in adopt.h).
-func (t *Translator) identity(k *bpf.FlowKey) bpf.FlowKey {
+// identityOf is the flow to which a connection belongs, before translation.
+func identityOf(k *bpf.FlowKey) bpf.FlowKey {
 	identity := *k
-	identity.Kind = bpf.KindFlow
-	switch k.Role {
-	case bpf.RoleClient:
+	identity.Kind, identity.Ports = bpf.KindFlow, 0
+	if k.Ports&bpf.PortLocal == 0 {
 		identity.LocalPort = 0
-	case bpf.RoleServer:
+	}
+	if k.Ports&bpf.PortPeer == 0 {
 		identity.PeerPort = 0
-	default:
-		low := t.ephemeral
-		if k.LocalPort >= low || k.PeerPort < low {
-			identity.LocalPort = 0
-		}
-		if k.PeerPort >= low || k.LocalPort < low {
-			identity.PeerPort = 0
-		}
 	}
 	return identity
 }
