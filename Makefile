@@ -183,4 +183,5 @@ generate-dist: ## the collector's sources, go.mod and go.sum, with ocb
 tidy: ## go.mod and go.sum of the module and of the tools
 	go mod tidy
 	go -C tools mod tidy
+	go -C tools/deploy mod tidy
 	@scripts/check-versions.sh go.mod
