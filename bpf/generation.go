@@ -47,7 +47,6 @@ type generationState struct {
 	Layout    layout
 	Delivered int64    // wall clock in ns: end of the last settled round; at first, when counting began
 	End       int64    // of the round that is held
-	Jiffy     int64    // in ns; 0: not known. It takes two walks to find out
 	Object    [16]byte // digest of the programs' object file, of the process that was here last
 	Phase     phase
 	Round     uint32 // the round that begins when the held one ends: its parity tells the table

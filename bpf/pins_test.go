@@ -380,22 +380,6 @@ func TestReportedSYNACKsAreNotReportedByTheNextProcess(t *testing.T) {
 	assert.Zero(t, counts())
 }
 
-func TestTheUnitOfLimitsIsKnownForARoundThatWasLeft(t *testing.T) {
-	p := loadPinned(t, Options{Detail: DetailLimits})
-	p.deliver(t, totals{})
-	require.Eventually(t, func() bool { // two walks a while apart
-		p.deliver(t, totals{})
-		return p.Jiffy() != 0
-	}, time.Second, 20*time.Millisecond)
-	jiffy := p.Jiffy()
-	p.deliver(t, totals{})
-	require.NoError(t, p.Harvest(totals{}.add))
-	p.restart(t)
-	_, left := p.Left()
-	require.True(t, left)
-	assert.Equal(t, jiffy, p.Jiffy())
-}
-
 // A round that comes again needs the names of its cgroups again.
 func TestCgroupsAreNamedUntilNoRoundNeedsThem(t *testing.T) {
 	p := loadPinned(t, Options{Containers: true})

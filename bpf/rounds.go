@@ -150,7 +150,6 @@ func (s *Sockops) nextRound() error {
 	if err := s.fold(); err != nil {
 		return err
 	}
-	p.own.Jiffy = int64(s.clock.jiffy)
 	if err := p.own.hold(s.round + 1); err != nil {
 		return err
 	}

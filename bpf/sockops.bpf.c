@@ -270,15 +270,34 @@ static __noinline void rtt_spill(struct conn *c, struct bpf_sock *bsk, __u32 us,
 		histogram_add_cache(&f->rtt, &d.rtt);
 }
 
+/*
+ * rtt_before_arguments gives the round-trip time before 6.10, when the callback has none.
+ * tcp_rtt_estimator() calls it before it stores the smoothed value: there is none yet at
+ * the first sample, of which the deviation is then twice the sample, exactly.
+ */
+static __always_inline bool rtt_before_arguments(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u32 *us)
+{
+	struct tcp_sock *tp;
+
+	*us = ctx->srtt_us >> 3;
+	if (*us) {
+		__sync_fetch_and_add(&smoothed_rtt, 1);
+		return true;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return false;
+	*us = tp->mdev_us >> 1;
+	return true;
+}
+
 static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct bpf_sock *sk)
 {
 	__u32 us = ctx->args[0], bucket;
 	bool full;
 
-	if (!ctx->args[1]) { /* before 6.10 the callback has no arguments: srtt is never 0 */
-		us = ctx->srtt_us >> 3;
-		__sync_fetch_and_add(&smoothed_rtt, 1);
-	}
+	if (!ctx->args[1] && !rtt_before_arguments(ctx, sk, &us))
+		return;
 	bucket = rtt_bucket(us);
 	bpf_spin_lock(&c->lock);
 	full = !rtt_cache_add(&c->rtt, us, bucket);
@@ -370,7 +389,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 
 __u32 walked;
 
-/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from two walks follows how long a jiffy is. */
+/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from both follows how long a jiffy is. */
 __u64 clock_jiffies;
 __u64 clock_ns;
 

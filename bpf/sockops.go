@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -62,7 +63,7 @@ type Sockops struct {
 	round       uint32    // this_round in conn.h: its parity is the flow table in use
 	detail      DetailGroup
 	traceAlways bool
-	clock       jiffyClock
+	jiffy       time.Duration
 	pins        *pins // nil without PinPath
 
 	batch batch
@@ -194,7 +195,7 @@ func (s *Sockops) attach(path string) error {
 		}
 	}
 	s.synacks, _ = s.attachTracing(s.objects.FlowSynack, pinSynacks)
-	return s.readClock() // the walk that it needs is short: next to nothing is watched yet
+	return s.readJiffy()
 }
 
 func (s *Sockops) attachCgroup(path string) (link.Link, error) {
@@ -272,7 +273,7 @@ func (s *Sockops) fold() error {
 	if err := readAll(s.walk); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
-	return errors.Join(s.readClock(), s.trace())
+	return s.trace()
 }
 
 // Yield takes one flow of a harvest.

@@ -23,7 +23,6 @@ func (s *Sockops) resume() error {
 	if err := errors.Join(p.told.open(g), p.named.begin(s.objects.Cgroups)); err != nil {
 		return err
 	}
-	s.clock.jiffy = time.Duration(g.Jiffy)
 	p.report.Since = time.Unix(0, g.Delivered)
 	if !p.resumed {
 		return nil
@@ -242,9 +241,6 @@ func (s *Sockops) salvage(g *generation) error {
 		return errors.Join(err, last.Close())
 	}
 	p := s.pins
-	if s.clock.jiffy == 0 {
-		s.clock.jiffy = time.Duration(g.Jiffy)
-	}
 	if since := time.Unix(0, g.Delivered); since.Before(p.report.Since) {
 		p.report.Since = since
 	}

@@ -174,7 +174,7 @@ check_machine() {
 
 lab_commands=(ip:iproute2 ss:iproute2 tc:iproute2 nft:nftables nsenter:util-linux unshare:util-linux
   sysctl:procps nginx:nginx-light)
-test_commands=("${lab_commands[@]}" ps:procps curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus)
+test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus)
 
 job=${1:-}
 check_go

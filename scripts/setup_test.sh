@@ -39,7 +39,7 @@ for word; do
     nftables) printf "#!/bin/bash\n" >"'"$bin"'/nft"; chmod 755 "'"$bin"'/nft" ;;
   esac
 done'
-  for name in ip ss tc nft nsenter unshare sysctl nginx ps curl iperf3 prometheus promtool gcc; do command_is "$name" true; done
+  for name in ip ss tc nft nsenter unshare sysctl nginx ps conntrack curl iperf3 prometheus promtool gcc; do command_is "$name" true; done
   echo 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0' >"$root/proc/mounts"
   echo btf >"$root/sys/kernel/btf/vmlinux"
 }
@@ -133,7 +133,7 @@ refuses
 says "the commands of nftables are missing, and there is no apt-get to install them"
 
 start "make run needs no package at all"
-rm "$bin"/{ip,ss,tc,nft,nginx,ps,curl,iperf3,prometheus,promtool,apt-get}
+rm "$bin"/{ip,ss,tc,nft,nginx,ps,conntrack,curl,iperf3,prometheus,promtool,apt-get}
 run_setup run
 succeeds
 

@@ -53,6 +53,8 @@ type fakeKernel struct {
 	synAcks      map[uint32]int64
 
 	audit auditor
+
+	has, lacks []bpf.Feature
 	// with pins:
 	pinned     bool
 	continuity bpf.Continuity
@@ -211,6 +213,9 @@ func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
 
 func (k *fakeKernel) Translate(tuples []bpf.Tuple, ids []uint32) (int, error) {
 	defer k.alone()()
+	if k.translations == nil {
+		k.translations = map[bpf.Tuple]uint32{}
+	}
 	for i, tuple := range tuples {
 		k.translations[tuple] = ids[i]
 	}
@@ -262,6 +267,7 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		wall:     k.wall,
 		track:    func(*Config) tracker { return k.tracked },
 		drop:     k.drop,
+		features: func() (has, lacks []bpf.Feature, err error) { return k.has, k.lacks, nil },
 	})
 	require.NoError(t, err)
 	return r

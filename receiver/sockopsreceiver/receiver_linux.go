@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
+	"github.com/otel-flowmonitor/flowmonitor/bpf"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
@@ -48,6 +49,7 @@ type surroundings struct {
 	wall     func() time.Time
 	track    func(*Config) tracker
 	drop     func(keep ...cap.Value) error // capabilities
+	features func() (has, lacks []bpf.Feature, err error)
 }
 
 func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on surroundings) (*sockopsReceiver, error) {
@@ -118,6 +120,13 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
+	}
+	has, lacks, err := r.features()
+	if err == nil {
+		err = showFeatures(r.telemetry, r.loop.logger, has, lacks)
+	}
+	if err != nil {
+		r.loop.logger.Warn("Which features the kernel has is not shown.", zap.Error(err))
 	}
 	if r.loop.nat != nil {
 		if err := r.loop.nat.register(r.telemetry, r.config.MaxNATConnections); err != nil {

@@ -39,7 +39,7 @@ func (s *Serve) run(*worker) (Answer, error) {
 	for range s.Threads {
 		go func() {
 			if s.Realtime {
-				if err := realtime(); err != nil {
+				if err := Realtime(); err != nil {
 					return // nobody answers, and its client says so
 				}
 			}
@@ -150,7 +150,7 @@ func (p *Paced) run(*worker) (Answer, error) {
 	var workers sync.WaitGroup
 	for w := range p.Workers {
 		workers.Go(func() {
-			if errs[w] = realtime(); errs[w] != nil {
+			if errs[w] = Realtime(); errs[w] != nil {
 				return
 			}
 			for i := w; i < n && errs[w] == nil; i += p.Workers {
@@ -165,9 +165,9 @@ func (p *Paced) run(*worker) (Answer, error) {
 	return Answer{Count: n, Latencies: latencies}, errors.Join(errs...)
 }
 
-// realtime makes the goroutine a thread of its own, which goes before those of other
+// Realtime makes the goroutine a thread of its own, which goes before those of other
 // processes, and whose sleeps end when they should, not up to 50 µs later.
-func realtime() error {
+func Realtime() error {
 	runtime.LockOSThread() // for good: the thread ends with the goroutine
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)

@@ -48,6 +48,7 @@ type TelemetryBuilder struct {
 	ReceiverSockopsFlowsRemembered         metric.Int64ObservableGauge
 	ReceiverSockopsFlowsWithoutContainer   metric.Int64Counter
 	ReceiverSockopsHarvestFailures         metric.Int64Counter
+	ReceiverSockopsKernelFeatures          metric.Int64ObservableGauge
 	ReceiverSockopsNatConnections          metric.Int64ObservableGauge
 	ReceiverSockopsNatConnectionsCapacity  metric.Int64ObservableGauge
 	ReceiverSockopsNatConnectionsEvicted   metric.Int64ObservableCounter
@@ -293,6 +294,21 @@ func (builder *TelemetryBuilder) RegisterReceiverSockopsFlowsRememberedCallback(
 		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsFlowsRemembered, obs: o})
 		return nil
 	}, builder.ReceiverSockopsFlowsRemembered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsKernelFeaturesCallback sets callback for observable ReceiverSockopsKernelFeatures metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsKernelFeaturesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsKernelFeatures, obs: o})
+		return nil
+	}, builder.ReceiverSockopsKernelFeatures)
 	if err != nil {
 		return err
 	}
@@ -803,6 +819,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_harvest_failures",
 		metric.WithDescription("Harvests that ended with an error. What they did not hand over comes with the next one. [Development]"),
 		metric.WithUnit("{harvest}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsKernelFeatures, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_kernel_features",
+		metric.WithDescription("1 for each feature that the kernel has, by its version; 0 for one that it lacks, and without which a figure is less exact. [Development]"),
+		metric.WithUnit("{feature}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsNatConnections, err = builder.meter.Int64ObservableGauge(

@@ -183,7 +183,7 @@ func (t *Translator) Begin() error {
 // round ended in this process, overflowed that the kernel had no room for some of the
 // rows: who was in them must be told of otherwise.
 func (t *Translator) End(whole, own, overflowed bool) error {
-	err := errors.Join(t.forget(), t.flush()) // in this order: what is told now is true
+	err := errors.Join(t.forget(), t.flush())     // in this order: what is told now is true
 	t.all = overflowed || !t.healthy || t.foreign // while it is foreign, nobody is told
 	if whole && own {
 		t.foreign = false
