@@ -223,10 +223,7 @@ func TestKilledWithoutPinsNothingIsLeftAndOpenConnectionsAreAdopted(t *testing.T
 // What the victims have delivered is each round once, but for those that were with the
 // pipeline when the process was killed: they may be there twice, and the next process says so.
 func TestKilledWithPinsNothingIsLostAndAtMostOneRoundComesAgain(t *testing.T) {
-	kills := 8
-	if long() {
-		kills = 300
-	}
+	kills := howMany(2, 8, 300)
 	v := newVictim(t, bpffs(t), 8*time.Millisecond)
 	k := v.start(t)
 	ctx, stop := context.WithCancel(t.Context())

@@ -56,10 +56,7 @@ func upLoopback() error {
 }
 
 func TestManyNamespacesAreAdoptedBesideTheRounds(t *testing.T) {
-	n := 300
-	if long() {
-		n = 10_000
-	}
+	n := howMany(20, 300, 10_000)
 	group := ownCgroup(t)
 	require.NoError(t, supported(t))
 	var sockets []int
@@ -151,10 +148,7 @@ func TestNamespacesPastTheBoundAreCounted(t *testing.T) {
 // Namespaces come and go while they are looked for, entered and harvested. What is in them
 // is counted all the same.
 func TestNamespacesThatVanishWhileTheyAreReadLoseNothing(t *testing.T) {
-	n := 100
-	if long() {
-		n = 3000
-	}
+	n := howMany(20, 100, 3000)
 	p, sum := load(t, Options{}), totals{}
 	ctx, stop := context.WithCancel(t.Context())
 	var reading sync.WaitGroup

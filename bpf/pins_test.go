@@ -207,7 +207,7 @@ func TestARestartKeepsWhatTheKernelCouldNotCount(t *testing.T) {
 // A process that ends without settling leaves what one leaves that is killed at that point.
 func TestARoundThatWasNotSettledComesAgain(t *testing.T) {
 	quietly := func(p *pinned) error { return p.Harvest(func(*FlowKey, *Flow, *Detail) {}) }
-	for _, tt := range []struct {
+	for _, tt := range some([]struct {
 		name      string
 		until     func(p *pinned) error
 		left      bool
@@ -225,7 +225,7 @@ func TestARoundThatWasNotSettledComesAgain(t *testing.T) {
 		{"when the pipeline had refused it", func(p *pinned) error {
 			return errors.Join(quietly(p), p.Offer(time.Now()), p.Settle(time.Now(), false))
 		}, true, 0},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, sum, app := loadPinned(t, Options{}), totals{}, traffic{}
 			app.exchange(t, 4)

@@ -49,7 +49,7 @@ func attachedTo(t testing.TB, cgroup string, n int) {
 
 func TestPinsThatDoNotFitAreReplacedAndWhatCanBeReadIsRead(t *testing.T) {
 	otherConnections := func(g *generation) { g.Layout.All[0]++ }
-	for _, tt := range []struct {
+	for _, tt := range some([]struct {
 		name      string
 		before    func(p *pinned, sum totals) // what the earlier process did last
 		change    func(g *generation)
@@ -70,7 +70,7 @@ func TestPinsThatDoNotFitAreReplacedAndWhatCanBeReadIsRead(t *testing.T) {
 		{name: "pins that are missing", left: 1, change: func(g *generation) {
 			require.NoError(t, os.Remove(g.pin(pinName(".bss"))))
 		}},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, sum, app := loadPinned(t, Options{}), totals{}, traffic{}
 			app.exchange(t, 4)
@@ -134,7 +134,7 @@ func nanos(times []time.Time) (ns []int64) {
 }
 
 func TestFlowsOfAnotherLayoutAreGivenUpAndCounted(t *testing.T) {
-	for _, tt := range []struct {
+	for _, tt := range some([]struct {
 		name   string
 		change func(g *generation)
 		lost   int
@@ -157,7 +157,7 @@ func TestFlowsOfAnotherLayoutAreGivenUpAndCounted(t *testing.T) {
 			g.Layout.All[0]++
 			require.NoError(t, os.Remove(g.pin(sockopsMapFlowsB)))
 		}, 0},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, sum := loadPinned(t, Options{}), totals{}
 			new(traffic).exchange(t, 1) // two flows that were delivered,
@@ -208,7 +208,7 @@ func TestAnotherCgroupIsWatchedFromThenOn(t *testing.T) {
 
 // A process can be killed while it takes over. The next one has to find its way.
 func TestATakeOverThatWasInterruptedIsDoneAgain(t *testing.T) {
-	for _, tt := range []struct {
+	for _, tt := range some([]struct {
 		name  string
 		until func(t *testing.T, s *Sockops) // of the process that takes over and is killed
 	}{
@@ -232,7 +232,7 @@ func TestATakeOverThatWasInterruptedIsDoneAgain(t *testing.T) {
 			require.NoError(t, s.Harvest(func(*FlowKey, *Flow, *Detail) {}))
 			require.NoError(t, s.Settle(time.Now(), false))
 		}},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, sum, app := loadPinned(t, Options{}), totals{}, traffic{}
 			app.exchange(t, 4)
@@ -311,17 +311,14 @@ func TestRemovingThePinsEndsTheCounting(t *testing.T) {
 // Each replacement loads all programs anew and exchanges the attached one, as an upgrade
 // does, while connections open and close all the time.
 func TestReplacementsLeaveNoGap(t *testing.T) {
-	replacements := 5
-	if long() {
-		replacements = 50
-	}
-	for _, tt := range []struct {
+	replacements := howMany(1, 5, 50)
+	for _, tt := range some([]struct {
 		name   string
 		change func(g *generation)
 	}{
 		{"of the same version", func(*generation) {}},
 		{"of a version with other programs", func(g *generation) { g.Object[0]++ }},
-	} {
+	}) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, sum := loadPinned(t, Options{}), totals{}
 			ctx, stop := context.WithCancel(t.Context())
@@ -364,8 +361,25 @@ func TestReplacementsLeaveNoGap(t *testing.T) {
 	}
 }
 
-// long says whether the slow forms of tests are wanted: make test-continuity.
-func long() bool { return os.Getenv("FLOWMONITOR_LONG") != "" }
+// howMany gives what a test is to do: little under -short, for emulated kernels, and much
+// in make test-continuity.
+func howMany(short, usual, long int) int {
+	switch {
+	case testing.Short():
+		return short
+	case os.Getenv("FLOWMONITOR_LONG") != "":
+		return long
+	}
+	return usual
+}
+
+// some gives the cases of a table, under -short the first and the last.
+func some[T any](cases []T) []T {
+	if testing.Short() && len(cases) > 2 {
+		return []T{cases[0], cases[len(cases)-1]}
+	}
+	return cases
+}
 
 func TestEveryMapIsPinnedUnlessItIsScratch(t *testing.T) {
 	p := loadPinned(t, Options{})
