@@ -17,8 +17,10 @@ import (
 )
 
 func TestWhatIsAskedForBetweenRefreshes(t *testing.T) {
-	// vpc-1 (10.1.0.0/16) and vpc-2 (10.2.0.0/16) behind a transit gateway; i-1 has 10.1.1.10, i-2 has 10.2.1.10.
-	index := topology.Build(world(t, example2), ipranges.Shipped().Blocks)
+	// vpc-1 (10.1.0.0/16) and vpc-2 (10.2.0.0/16) behind a transit gateway.
+	w := world(t, example2)
+	w.NetworkInterfaces[0].InstanceID = "i-1" // which has 10.1.1.10
+	index := topology.Build(w, ipranges.Shipped().Blocks)
 	e := newEngine(index, ipranges.Shipped(), monitors.New(nil), AttributesConfig{}, minMaxCachedFlows)
 	known, fresh := path.Origin{Host: "i-1", Region: "eu-west-1"}, path.Origin{Host: "i-new", Region: "eu-west-1", Account: "111111111111"}
 	for _, c := range []struct {
