@@ -77,7 +77,7 @@ func resolve(r *path.Resolver, o *path.Origin, k flowKey) path.Result {
 
 // miss asks for the interfaces that an answer lacks.
 func (e *engine) miss(o *path.Origin, k flowKey, r *path.Result) {
-	if r.Local.Interface == "" && strings.HasPrefix(o.Host, "i-") && o.Region != "" && (e.index.Instance(o.Host) == nil || e.within(r.Local.VPC, k.local)) {
+	if r.Local.Interface == "" && strings.HasPrefix(o.Host, "i-") && o.Region != "" && (!e.index.Instance(o.Host).Exists() || e.within(r.Local.VPC, k.local)) {
 		// A new host, or a new interface or prefix of one; not a container behind the host's own translation.
 		e.note(ec2.Miss{Instance: o.Host, Account: o.Account, Region: o.Region})
 	}
