@@ -33,17 +33,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// needLab skips without root, and fails where a lab must be possible: in CI.
+// needLab skips without root. Of all that a lab needs, its hosts suffice here: who has no
+// faults is tested too.
 func needLab(t testing.TB) {
 	t.Helper()
-	err := netlab.Supported()
-	if err == nil {
-		return
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make network namespaces")
 	}
-	if os.Geteuid() == 0 && os.Getenv("CI") == "true" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
 }
 
 // patience bounds what a test waits for; nothing takes that long.
