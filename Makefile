@@ -61,7 +61,7 @@ clean: ## remove what make built
 
 # Making the generated files again needs the pinned clang, which only CI installs for a test.
 TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-e2e demo \
-	test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
+	test-kernels-short test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
 
 .PHONY: test
 test: ## everything that CI runs (.ci/run), set-up included
@@ -99,6 +99,10 @@ test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces:
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
+
+.PHONY: eval-nhi
+eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); TRACE=dir scores a trace, SCALE=3 plays a third
+	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1))
 
 .PHONY: bench
 bench: bench-go bench-kernel ## all benchmarks
@@ -179,4 +183,5 @@ generate-dist: ## the collector's sources, go.mod and go.sum, with ocb
 tidy: ## go.mod and go.sum of the module and of the tools
 	go mod tidy
 	go -C tools mod tidy
+	go -C tools/deploy mod tidy
 	@scripts/check-versions.sh go.mod

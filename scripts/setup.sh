@@ -174,7 +174,9 @@ check_machine() {
 
 lab_commands=(ip:iproute2 ss:iproute2 tc:iproute2 nft:nftables nsenter:util-linux unshare:util-linux
   sysctl:procps nginx:nginx-light)
-test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus)
+# runc and systemd-analyze: the sandboxes in which the deployments of the examples are tried.
+test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus
+  setpriv:util-linux runc:runc systemd-analyze:systemd)
 
 job=${1:-}
 check_go

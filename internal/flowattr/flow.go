@@ -158,10 +158,7 @@ func Read(m pcommon.Map) (f Flow, ok bool) {
 	return f, ok
 }
 
-func address(v pcommon.Value) netip.Addr {
-	a, _ := netip.ParseAddr(v.Str()) // the zero Addr on error
-	return a.Unmap()
-}
+func address(v pcommon.Value) netip.Addr { return ParseAddress(v.Str()) }
 
 func port(v pcommon.Value) uint16 {
 	if n := v.Int(); n > 0 && n <= 65535 {

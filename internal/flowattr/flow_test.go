@@ -79,6 +79,45 @@ func TestWhatIsNoFlowOrMalformedIsReadAsAbsent(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestAGlanceSeesWhatReadingDoes(t *testing.T) {
+	for name, raw := range map[string]map[string]any{
+		"nothing":          {},
+		"a flow":           {"flow.role": "client", "network.local.address": "10.0.0.1", "network.peer.address": "::ffff:10.0.0.2", "network.peer.port": 443},
+		"a translated one": {"flow.role": "server", "network.local.address": "10.0.0.1", "flow.nat.local.address": "172.17.0.2", "flow.nat.peer.address": "fe80::1"},
+		"the overflow":     {"flow.overflow": true, "flow.role": "unknown"},
+		"no overflow":      {"flow.overflow": false},
+		"a listener":       {"network.local.address": "0.0.0.0"},
+		"malformed":        {"flow.role": 7, "network.local.address": "x", "network.peer.address": 7},
+	} {
+		m := pcommon.NewMap()
+		require.NoError(t, m.FromRaw(raw))
+		g := LookAt(m)
+		f, ok := Read(m)
+		assert.Equal(t, ok, g.IsFlow, name)
+		assert.Equal(t, f.Overflow, g.Overflow, name)
+		assert.Equal(t, f.Local, ParseAddress(g.Local), name)
+		assert.Equal(t, f.Peer, ParseAddress(g.Peer), name)
+		assert.Equal(t, f.NAT.Local, ParseAddress(g.NATLocal), name)
+		assert.Equal(t, f.NAT.Peer, ParseAddress(g.NATPeer), name)
+		assert.False(t, g.Enriched || g.Aggregated, name)
+	}
+}
+
+func TestAGlanceTellsWhatIsEnriched(t *testing.T) {
+	for key, want := range map[string]bool{
+		"flow.category": true, "flow.path": true, "flow.monitors": true, "flow.unresolved": true,
+		"flow.local.aws.eni.id": true, "flow.remote.cloud.region": true,
+		"flow.locality": false, "flow.phase": false, "flow.nat.local.port": false, "network.type": false, "x": false, "flow.": false,
+	} {
+		m := pcommon.NewMap()
+		m.PutStr(key, "x")
+		assert.Equal(t, want, LookAt(m).Enriched, key)
+	}
+	m := pcommon.NewMap()
+	m.PutBool("flow.aggregated", true)
+	assert.True(t, LookAt(m).Aggregated)
+}
+
 func TestMappedAddressesAreRead(t *testing.T) {
 	m := pcommon.NewMap()
 	m.PutStr(Role, "client")
@@ -132,6 +171,18 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok := Read(m); !ok {
+			b.Fatal("not a flow")
+		}
+	}
+}
+
+func BenchmarkLookAt(b *testing.B) {
+	m := pcommon.NewMap()
+	f := Flow{Local: netip.MustParseAddr("10.0.1.17"), Peer: netip.MustParseAddr("10.0.2.9"), PeerPort: 443, Role: RoleClient}
+	f.Put(m)
+	b.ReportAllocs()
+	for b.Loop() {
+		if !LookAt(m).IsFlow {
 			b.Fatal("not a flow")
 		}
 	}

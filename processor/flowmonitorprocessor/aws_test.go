@@ -21,7 +21,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componentstatus"
+	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configoptional"
+	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -366,6 +368,20 @@ func TestADamagedSnapshotIsIgnored(t *testing.T) {
 	assert.EqualValues(t, 1, w.reloads("snapshot", "failed"))
 	require.Eventually(t, func() bool { return w.says(remoteENI) == "eni-2" }, patience, 5*time.Millisecond)
 	require.Eventually(t, func() bool { return written(path, "eni-2") }, patience, 10*time.Millisecond, "and replaced")
+}
+
+func TestADamagedSnapshotInPlaceOfAFileIsAnErrorThatNamesIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	require.NoError(t, snapshot.Save(path, []parts.Part{{Key: fileKey, Own: world(t, example2), Current: time.Now()}}))
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data[:len(data)/2], 0o600))
+	cfg := createDefaultConfig().(*Config)
+	cfg.Topology.File = configoptional.Some(FileConfig{Path: path})
+	p, err := NewFactory().CreateMetrics(t.Context(), metadatatest.NewSettings(componenttest.NewTelemetry()), cfg, consumertest.NewNop())
+	require.NoError(t, err)
+	require.ErrorContains(t, p.Start(t.Context(), componenttest.NewNopHost()), "'topology::file::path': "+path+": damaged snapshot: ")
+	require.NoError(t, p.Shutdown(t.Context()))
 }
 
 func TestASnapshotThatCannotBeWrittenIsCounted(t *testing.T) {

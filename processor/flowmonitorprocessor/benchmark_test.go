@@ -7,158 +7,188 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/component/componenttest"
-	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/cputime"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
 
-// many writes a topology of two VPCs joined by a transit gateway, with a /20 full of
-// interfaces each.
-func many(b *testing.B) (path string, addresses [2][]netip.Addr) {
-	var s strings.Builder
-	s.WriteString("vpcs:\n")
-	for v := range 2 {
-		fmt.Fprintf(&s, "  - {vpc_id: vpc-%d, region: eu-west-1, owner_id: '1', cidr_blocks: [10.%d.0.0/16]}\n", v, v)
-	}
-	s.WriteString("subnets:\n")
-	for v := range 2 {
-		fmt.Fprintf(&s, "  - {subnet_id: subnet-%d, vpc_id: vpc-%d, cidr_blocks: [10.%d.0.0/20], availability_zone: eu-west-1a, availability_zone_id: euw1-az1}\n", v, v, v)
-	}
-	s.WriteString("network_interfaces:\n")
-	for v := range 2 {
-		for i := range 4000 {
-			a := netip.AddrFrom4([4]byte{10, byte(v), byte(i >> 8), byte(i)})
-			addresses[v] = append(addresses[v], a)
-			fmt.Fprintf(&s, "  - {network_interface_id: eni-%d-%d, subnet_id: subnet-%d, private_ip_addresses: [%s], instance_id: i-%d-%d}\n", v, i, v, a, v, i)
-		}
-	}
-	s.WriteString("transit_gateways:\n  - transit_gateway_id: tgw-1\n    attachments:\n")
-	for v := range 2 {
-		fmt.Fprintf(&s, "      - {transit_gateway_attachment_id: tgw-attach-%d, resource_type: vpc, resource_id: vpc-%d}\n", v, v)
-	}
-	s.WriteString("route_tables:\n")
-	for v := range 2 {
-		fmt.Fprintf(&s, "  - {route_table_id: rtb-%d, vpc_id: vpc-%d, main: true, routes: [{destination_cidr_block: 10.0.0.0/8, target: tgw-1}]}\n", v, v)
-	}
-	path = b.TempDir() + "/topology.yaml"
-	require.NoError(b, os.WriteFile(path, []byte(s.String()), 0o600))
-	return path, addresses
+// fleet is VPCs of 500 interfaces each, all joined by one transit gateway.
+type fleet struct {
+	vpcs int
 }
 
-func monitorConfigs(n int) []MonitorConfig {
-	list := []MonitorConfig{{Name: "hit", Local: []ResourceConfig{{Type: "subnet", ID: "subnet-0"}}, Remote: []ResourceConfig{{Type: "subnet", ID: "subnet-1"}}}}
+const perVPC = 500
+
+func (f fleet) address(vpc, i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(10 + vpc>>8), byte(vpc), byte(i >> 8), byte(i)})
+}
+
+func (f fleet) topology() *topology.Topology {
+	t := &topology.Topology{}
+	g := topology.TransitGateway{TransitGatewayID: "tgw-0123456789abcdef0"}
+	for v := range f.vpcs {
+		vpc := fmt.Sprintf("vpc-%017x", v)
+		cidr := []netip.Prefix{netip.PrefixFrom(f.address(v, 0), 16)}
+		t.VPCs = append(t.VPCs, topology.VPC{VPCID: vpc, Region: "eu-west-1", OwnerID: "111111111111", CIDRBlocks: cidr})
+		t.Subnets = append(t.Subnets, topology.Subnet{SubnetID: fmt.Sprintf("subnet-%017x", v), VPCID: vpc, CIDRBlocks: cidr,
+			AvailabilityZone: "eu-west-1a", AvailabilityZoneID: "euw1-az1"})
+		for i := range perVPC {
+			t.NetworkInterfaces = append(t.NetworkInterfaces, topology.NetworkInterface{
+				NetworkInterfaceID: fmt.Sprintf("eni-%017x", v*perVPC+i), SubnetID: t.Subnets[v].SubnetID, OwnerID: "111111111111",
+				InstanceID: f.host(v, i), PrivateIPAddresses: []netip.Addr{f.address(v, i)},
+			})
+		}
+		g.Attachments = append(g.Attachments, topology.TransitGatewayAttachment{
+			TransitGatewayAttachmentID: fmt.Sprintf("tgw-attach-%017x", v), ResourceType: topology.AttachmentVPC, ResourceID: vpc})
+		t.RouteTables = append(t.RouteTables, topology.RouteTable{RouteTableID: fmt.Sprintf("rtb-%017x", v), VPCID: vpc, Main: true,
+			Routes: []topology.Route{{DestinationCIDRBlock: netip.MustParsePrefix("10.0.0.0/8"), Target: g.TransitGatewayID}}})
+	}
+	r := topology.TransitGatewayRouteTable{TransitGatewayRouteTableID: "tgw-rtb-1"}
+	for _, a := range g.Attachments {
+		r.Associations = append(r.Associations, a.TransitGatewayAttachmentID)
+		r.Propagations = append(r.Propagations, a.TransitGatewayAttachmentID)
+	}
+	g.RouteTables = append(g.RouteTables, r)
+	t.TransitGateways = append(t.TransitGateways, g)
+	return t
+}
+
+func (f fleet) host(vpc, i int) string { return fmt.Sprintf("i-%017x", vpc*perVPC+i) }
+
+// definitions gives monitors of which one in ten is about flows from the first VPC, and one
+// matches all of those.
+func definitions(n int) []monitors.Definition {
+	vpc := func(v int) []monitors.Resource {
+		return []monitors.Resource{{Type: "vpc", ID: fmt.Sprintf("vpc-%017x", v)}}
+	}
+	list := []monitors.Definition{{Name: "hit", Local: vpc(0), Remote: vpc(1)}}
 	for i := 1; i < n; i++ {
-		list = append(list, MonitorConfig{
-			Name:   fmt.Sprintf("m%d", i),
-			Local:  []ResourceConfig{{Type: "subnet", ID: fmt.Sprintf("subnet-x%d", i)}, {Type: "vpc", ID: "vpc-0"}},
-			Remote: []ResourceConfig{{Type: "vpc", ID: fmt.Sprintf("vpc-y%d", i)}},
-		})
+		list = append(list, monitors.Definition{Name: fmt.Sprintf("m%d", i), Local: vpc(i % 10), Remote: vpc(i%10 + i + 2)})
 	}
 	return list
 }
 
-// batchOf makes a batch of points of distinct flows of 100 hosts, as agents send them.
-func batchOf(addresses [2][]netip.Addr, from, points int) pmetric.Metrics {
+// engine makes a processor's engine without files.
+func (f fleet) engine(n int) *engine {
+	return newEngine(topology.Build(f.topology(), nil), ipranges.Shipped(), monitors.New(definitions(n)), AttributesConfig{Path: true, Monitors: true}, defaultMaxCachedFlows)
+}
+
+// batch is what one host of the first VPC sends in a round: flows to hosts of the second
+// one, each with a point of each metric, or with only one point.
+func (f fleet) batch(host, flows, metrics int) []byte {
 	md := pmetric.NewMetrics()
 	rm := md.ResourceMetrics().AppendEmpty()
-	m := rm.ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
-	m.SetName(flowattr.MetricSent)
-	sum := m.SetEmptySum()
-	sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-	sum.DataPoints().EnsureCapacity(points)
-	for i := from; i < from+points; i++ {
-		host := i % 100
-		p := sum.DataPoints().AppendEmpty()
-		p.SetIntValue(1)
-		f := flowattr.Flow{Local: addresses[0][host], Peer: addresses[1][(i/100)%4000], PeerPort: 443, Role: flowattr.RoleClient}
-		f.Put(p.Attributes())
+	at := rm.Resource().Attributes()
+	at.PutStr("service.name", "flowmonitor-agent")
+	at.PutStr(flowattr.HostID, f.host(0, host))
+	at.PutStr(flowattr.CloudAccountID, "111111111111")
+	at.PutStr(flowattr.CloudRegion, "eu-west-1")
+	sm := rm.ScopeMetrics().AppendEmpty()
+	for k := range metrics {
+		def := flowattr.FlowMetrics[k]
+		m := sm.Metrics().AppendEmpty()
+		m.SetName(def.Name)
+		m.SetUnit(def.Unit)
+		sum := m.SetEmptySum()
+		sum.SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
+		sum.SetIsMonotonic(true)
+		for i := range flows {
+			p := sum.DataPoints().AppendEmpty()
+			p.SetIntValue(1)
+			p.SetTimestamp(1 << 60)
+			id := flowattr.Flow{Local: f.address(0, host), Peer: f.address(1, i%perVPC), PeerPort: uint16(443 + i/perVPC), Role: flowattr.RoleClient}
+			if metrics == 1 { // no two points with the same addresses
+				id.Peer = f.address(1+i/perVPC, i%perVPC)
+			}
+			id.Put(p.Attributes())
+		}
+	}
+	wire, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
+	if err != nil {
+		panic(err)
+	}
+	return wire
+}
+
+func decode(wire []byte) pmetric.Metrics {
+	md, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(wire)
+	if err != nil {
+		panic(err)
 	}
 	return md
 }
 
-func benchmark(b *testing.B, flows, monitors int, write AttributesConfig) {
-	path, addresses := many(b)
-	cfg := createDefaultConfig().(*Config)
-	cfg.Topology.File = configoptional.Some(FileConfig{Path: path})
-	cfg.Monitors = monitorConfigs(monitors)
-	cfg.Attributes = write
-	require.NoError(b, cfg.Validate())
-	p, err := newFlowMonitor(cfg, processortest.NewNopSettings(metadata.Type).TelemetrySettings)
+// benchmark enriches the batches of many hosts in turn, as they come from the wire.
+func benchmark(b *testing.B, f fleet, n, hosts, flows, metrics int) {
+	p, err := newFlowMonitor(createDefaultConfig().(*Config), processortest.NewNopSettings(metadata.Type).TelemetrySettings)
 	require.NoError(b, err)
-	require.NoError(b, p.start(b.Context(), componenttest.NewNopHost()))
-	defer func() { require.NoError(b, p.shutdown(context.Background())) }()
-	const points = 10_000
-	batches := make([]pmetric.Metrics, flows/points)
+	p.engine.Store(f.engine(n))
+	batches := make([][]byte, hosts)
 	for i := range batches {
-		batches[i] = batchOf(addresses, i*points, points)
-		_, err := p.process(b.Context(), clone(batches[i])) // fill the cache
+		batches[i] = f.batch(i, flows, metrics)
+		_, err := p.process(b.Context(), decode(batches[i])) // fill the cache
 		require.NoError(b, err)
 	}
-	copies := make([]pmetric.Metrics, 0, 16)
+	points := flows * metrics
+	var watch cputime.Stopwatch
 	b.ReportAllocs()
-	b.ResetTimer()
-	for n := 0; n < b.N; n += points {
+	for i := 0; b.Loop(); i++ {
 		b.StopTimer()
-		if len(copies) == 0 {
-			for i := range cap(copies) {
-				copies = append(copies, clone(batches[(n/points+i)%len(batches)]))
-			}
-		}
-		md := copies[len(copies)-1]
-		copies = copies[:len(copies)-1]
+		md := decode(batches[i%hosts])
 		b.StartTimer()
+		watch.Start()
 		if _, err := p.process(context.Background(), md); err != nil {
 			b.Fatal(err)
 		}
+		watch.Stop(points)
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "points/s")
+	watch.Report(b, "point")
 }
 
-func clone(md pmetric.Metrics) pmetric.Metrics {
-	c := pmetric.NewMetrics()
-	md.CopyTo(c)
-	return c
+// BenchmarkEnrich enriches the points of 100,000 distinct flows that are in the cache. One
+// operation is a host's batch; the figure to look at is the processor time of a point.
+func BenchmarkEnrich(b *testing.B) {
+	for _, monitors := range []int{20, 1000} {
+		b.Run(fmt.Sprintf("16 points a flow, %d monitors", monitors), func(b *testing.B) { benchmark(b, fleet{vpcs: 20}, monitors, 100, 1000, 16) })
+		b.Run(fmt.Sprintf("one point a flow, %d monitors", monitors), func(b *testing.B) { benchmark(b, fleet{vpcs: 20}, monitors, 20, 5000, 1) })
+	}
 }
 
-// BenchmarkPoint is one point of 100,000 distinct flows that are in the cache: read,
-// looked up, written. One operation is one point.
-func BenchmarkPoint(b *testing.B) {
-	all := AttributesConfig{Path: true, Monitors: true}
-	b.Run("20 monitors", func(b *testing.B) { benchmark(b, 100_000, 20, all) })
-	b.Run("1000 monitors", func(b *testing.B) { benchmark(b, 100_000, 1000, all) })
-	b.Run("20 monitors, no slices", func(b *testing.B) { benchmark(b, 100_000, 20, AttributesConfig{}) })
+// BenchmarkGrowth is the same with one to two thousand VPCs.
+func BenchmarkGrowth(b *testing.B) {
+	for _, vpcs := range []int{2, 200, 2000} {
+		b.Run(fmt.Sprintf("%d interfaces", vpcs*perVPC), func(b *testing.B) { benchmark(b, fleet{vpcs: vpcs}, 20, 100, 1000, 16) })
+	}
 }
 
 // BenchmarkMiss resolves and matches one flow that is not in the cache.
 func BenchmarkMiss(b *testing.B) {
+	f := fleet{vpcs: 20}
 	for _, monitors := range []int{20, 1000, 10_000} {
 		b.Run(fmt.Sprintf("%d monitors", monitors), func(b *testing.B) {
-			path, addresses := many(b)
-			cfg := createDefaultConfig().(*Config)
-			cfg.Topology.File = configoptional.Some(FileConfig{Path: path})
-			cfg.Monitors = monitorConfigs(monitors)
-			p, err := newFlowMonitor(cfg, processortest.NewNopSettings(metadata.Type).TelemetrySettings)
-			require.NoError(b, err)
-			require.NoError(b, p.start(b.Context(), componenttest.NewNopHost()))
-			defer func() { require.NoError(b, p.shutdown(context.Background())) }()
-			e := p.engine.Load()
-			at := e.cache.at(originOf(pmetric.NewResourceMetrics().Resource().Attributes()))
+			e := f.engine(monitors)
+			at := e.cache.at(originOf(decode(f.batch(0, 1, 1)).ResourceMetrics().At(0).Resource().Attributes()))
 			defer at.mu.Unlock()
+			var watch cputime.Stopwatch
 			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				e.answer(&at.Origin, flowKey{local: addresses[0][i%4000], peer: addresses[1][(i*7)%4000]})
-				i++
+			for i := 0; b.Loop(); {
+				watch.Start()
+				for range 1000 {
+					e.answer(&at.Origin, flowKey{local: f.address(0, 0), peer: f.address(1+i%19, (i*7)%perVPC)})
+					i++
+				}
+				watch.Stop(1000)
 			}
+			watch.Report(b, "flow")
 		})
 	}
 }

@@ -4,6 +4,8 @@
 package flowmonitorprocessor
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,7 +32,7 @@ type cache struct {
 type origin struct {
 	path.Origin
 	mu         sync.Mutex
-	young, old map[flowKey]*enrichment
+	young, old generation
 	used       bool // since the last turn of the generations
 	gone       bool // no longer in the cache
 }
@@ -78,9 +80,9 @@ func (c *cache) turn() {
 		if !at.mu.TryLock() {
 			continue
 		}
-		c.entries.Add(-int64(len(at.old)))
-		at.old, at.young = at.young, nil
-		if !at.used && len(at.old) == 0 {
+		c.entries.Add(-int64(at.old.len()))
+		at.old, at.young = at.young, generation{}
+		if !at.used && at.old.len() == 0 {
 			delete(c.origins, key)
 			at.gone = true
 			c.entries.Add(-1)
@@ -93,36 +95,63 @@ func (c *cache) turn() {
 
 // get gives the answer for a flow; nil when it is not held. at is locked.
 func (c *cache) get(at *origin, k flowKey) *enrichment {
-	if e := at.young[k]; e != nil {
+	if e := at.young.get(&k); e != nil {
 		return e
 	}
-	e := at.old[k]
+	e := at.old.take(&k)
 	if e != nil {
-		delete(at.old, k)
 		c.entries.Add(-1)
 		c.put(at, k, e)
 	}
 	return e
 }
 
-// put remembers an answer, unless the cache is full of the answers of others. at is
-// locked.
+// put remembers an answer that is not held, unless the cache is full of the answers of
+// others. at is locked.
 func (c *cache) put(at *origin, k flowKey, e *enrichment) {
 	if c.entries.Load() >= c.capacity {
-		if len(at.old) == 0 {
-			if len(at.young) == 0 {
+		if at.old.len() == 0 {
+			if at.young.len() == 0 {
 				return
 			}
-			at.old, at.young = at.young, nil
-			c.young.Add(-int64(len(at.old)))
+			at.old, at.young = at.young, generation{}
+			c.young.Add(-int64(at.old.len()))
 		}
-		c.entries.Add(-int64(len(at.old)))
-		at.old = nil
+		c.entries.Add(-int64(at.old.len()))
+		at.old = generation{}
 	}
-	if at.young == nil {
-		at.young = map[flowKey]*enrichment{}
-	}
-	at.young[k] = e
+	at.young.put(&k, e)
 	c.entries.Add(1)
 	c.young.Add(1)
+}
+
+// answers is what the cache holds for one resource.
+type answers struct {
+	path.Origin
+	answers []answer
+}
+
+type answer struct {
+	flowKey
+	*enrichment
+}
+
+// all gives what the cache holds, for each resource what was asked for lately last.
+func (c *cache) all() []answers {
+	c.mu.Lock()
+	origins := slices.Collect(maps.Values(c.origins))
+	c.mu.Unlock()
+	list := make([]answers, 0, len(origins))
+	for _, at := range origins {
+		at.mu.Lock()
+		held := answers{Origin: at.Origin, answers: make([]answer, 0, at.old.len()+at.young.len())}
+		for _, g := range []*generation{&at.old, &at.young} {
+			for k, e := range g.all() {
+				held.answers = append(held.answers, answer{k, e})
+			}
+		}
+		at.mu.Unlock()
+		list = append(list, held)
+	}
+	return list
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"unique"
 
 	"github.com/stretchr/testify/assert"
 
@@ -22,8 +23,8 @@ func key(i int) flowKey {
 // held counts what the cache really holds.
 func (c *cache) held() (entries, young int64) {
 	for _, at := range c.origins {
-		entries += int64(len(at.young)+len(at.old)) + 1
-		young += int64(len(at.young))
+		entries += int64(at.young.len()+at.old.len()) + 1
+		young += int64(at.young.len())
 	}
 	return entries, young
 }
@@ -53,6 +54,44 @@ func TestTheCacheNeverHoldsMoreThanItsCapacity(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEveryFlowHasAKeyOfItsOwn(t *testing.T) {
+	addresses := []netip.Addr{{}, netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("::"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"),
+		netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("fe80::1%eth1")}
+	c := newCache(100_000)
+	at := c.at(path.Origin{})
+	defer at.mu.Unlock()
+	answers := map[flowKey]*enrichment{}
+	for _, local := range addresses {
+		for _, peer := range addresses {
+			for _, nat := range []natPair{{}, {local: addresses[3]}, {peer: addresses[3]}, {local: addresses[4]}} {
+				for _, listener := range []bool{false, true} {
+					k := flowKey{local: local, peer: peer, listener: listener}
+					if nat != (natPair{}) {
+						k.nat = unique.Make(nat)
+					}
+					answers[k] = &enrichment{unresolved: strconv.Itoa(len(answers))}
+					assert.Nil(t, c.get(at, k))
+					c.put(at, k, answers[k])
+				}
+			}
+		}
+	}
+	for k, e := range answers {
+		assert.Same(t, e, c.get(at, k))
+	}
+	n := 0
+	for k, e := range at.young.all() {
+		n++
+		assert.Same(t, answers[k], e, "what is taken out has the key that was put in")
+	}
+	assert.Len(t, answers, n)
+	for k, e := range answers {
+		assert.Same(t, e, at.young.take(&k))
+		assert.Nil(t, at.young.take(&k))
+	}
+	assert.Zero(t, at.young.len())
 }
 
 func TestWhatIsAskedForStays(t *testing.T) {

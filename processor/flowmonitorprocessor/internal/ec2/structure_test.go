@@ -131,7 +131,9 @@ func transitRoutes(t *topology.Topology, g *topology.TransitGateway, cidrs map[s
 func arrange(t *topology.Topology) {
 	t.Regions, t.Accounts = nil, nil
 	by := func(a, b string) int { return cmp.Compare(a, b) }
-	sortAs(&t.AvailabilityZones, func(a, b topology.AvailabilityZone) int { return cmp.Or(by(a.ZoneID, b.ZoneID), by(a.AccountID, b.AccountID)) })
+	sortAs(&t.AvailabilityZones, func(a, b topology.AvailabilityZone) int {
+		return cmp.Or(by(a.ZoneID, b.ZoneID), by(a.AccountID, b.AccountID))
+	})
 	sortAs(&t.VPCs, func(a, b topology.VPC) int { return by(a.VPCID, b.VPCID) })
 	sortAs(&t.Subnets, func(a, b topology.Subnet) int { return by(a.SubnetID, b.SubnetID) })
 	for i := range t.Subnets {
@@ -153,7 +155,9 @@ func arrange(t *topology.Topology) {
 			return by(a.TransitGatewayRouteTableID, b.TransitGatewayRouteTableID)
 		})
 	}
-	sortAs(&t.VPCPeeringConnections, func(a, b topology.VPCPeeringConnection) int { return by(a.VPCPeeringConnectionID, b.VPCPeeringConnectionID) })
+	sortAs(&t.VPCPeeringConnections, func(a, b topology.VPCPeeringConnection) int {
+		return by(a.VPCPeeringConnectionID, b.VPCPeeringConnectionID)
+	})
 	sortAs(&t.NATGateways, func(a, b topology.NATGateway) int { return by(a.NATGatewayID, b.NATGatewayID) })
 	sortAs(&t.InternetGateways, func(a, b topology.InternetGateway) int { return by(a.InternetGatewayID, b.InternetGatewayID) })
 	sortAs(&t.EgressOnlyInternetGateways, func(a, b topology.EgressOnlyInternetGateway) int {

@@ -54,7 +54,7 @@ func categoryAt(local *End, s *start, p topology.Place) string {
 	if otherRegion(local.Region, v.Region) {
 		return flowattr.CategoryInterRegion
 	}
-	if p.Interface != nil {
+	if p.Interface.Exists() {
 		if e := p.Interface.Extra().Endpoint; e != nil {
 			return categoryOf(local.Region, topology.ServiceRef{Service: e.Service, Region: e.Region})
 		}

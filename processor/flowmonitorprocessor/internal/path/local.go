@@ -13,7 +13,7 @@ import (
 // start is the local end as the place where a walk begins.
 type start struct {
 	place topology.Place // Subnet is nil when the end is known by its host only, or not at all
-	host  *topology.InstanceNode
+	host  topology.InstanceNode
 	vpc   *topology.VPCNode // nil: no walk is possible
 	table *topology.RouteTableNode
 	zone  *topology.SubnetNode // a subnet in the end's zone; nil when the zone is not known
@@ -31,7 +31,7 @@ func at(p topology.Place) start {
 // resource, if there is exactly one such thing.
 func (r *Resolver) local(o *Origin, a netip.Addr) start {
 	host := r.ix.Instance(o.Host)
-	if host != nil && len(host.Interfaces) > 0 {
+	if host.Exists() && host.First().Exists() {
 		return r.onHost(o, host, a)
 	}
 	p, n := r.holder(a, func(p topology.Place) bool { return r.consistent(o, p, isInstanceID(o.Host)) })
@@ -52,18 +52,18 @@ func (r *Resolver) local(o *Origin, a netip.Addr) start {
 // onHost finds the interface of a known host that has the address. An address that none
 // of them has (a container behind the host's own translation, a wildcard listener) is
 // still on that host: it is located as far as all interfaces of the host agree.
-func (r *Resolver) onHost(o *Origin, host *topology.InstanceNode, a netip.Addr) start {
+func (r *Resolver) onHost(o *Origin, host topology.InstanceNode, a netip.Addr) start {
 	var found topology.Place
 	n := 0
-	for _, i := range host.Interfaces {
-		if p, ok := r.ix.In(i.Subnet.VPC, a); ok && p.Interface == i {
+	for i := range host.Interfaces() {
+		if p, ok := r.ix.In(i.Subnet().VPC, a); ok && p.Interface == i {
 			found, n = p, n+1
 		}
 	}
 	if n == 0 {
 		// An interface of which nobody said whose it is, in a VPC of the host.
 		found, n = r.holder(a, func(p topology.Place) bool {
-			return p.Interface != nil && p.Interface.Instance == nil && p.Interface.Extra().Plain() &&
+			return p.Interface.Exists() && !p.Interface.Instance().Exists() && p.Interface.Plain() &&
 				r.consistent(o, p, true) && inVPCOf(host, p.VPC())
 		})
 	}
@@ -76,21 +76,21 @@ func (r *Resolver) onHost(o *Origin, host *topology.InstanceNode, a netip.Addr) 
 	return hostOnly(host)
 }
 
-func inVPCOf(host *topology.InstanceNode, v *topology.VPCNode) bool {
-	for _, i := range host.Interfaces {
-		if i.Subnet.VPC == v {
+func inVPCOf(host topology.InstanceNode, v *topology.VPCNode) bool {
+	for i := range host.Interfaces() {
+		if i.Subnet().VPC == v {
 			return true
 		}
 	}
 	return false
 }
 
-func hostOnly(host *topology.InstanceNode) start {
-	first := host.Interfaces[0].Subnet
+func hostOnly(host topology.InstanceNode) start {
+	first := host.First().Subnet()
 	s := start{host: host, vpc: first.VPC, table: first.Table, zone: first}
 	oneSubnet := true
-	for _, i := range host.Interfaces[1:] {
-		other := i.Subnet
+	for i := range host.Interfaces() {
+		other := i.Subnet()
 		oneSubnet = oneSubnet && other == first
 		if other.VPC != first.VPC {
 			s.vpc = nil
@@ -123,15 +123,20 @@ func (r *Resolver) consistent(o *Origin, p topology.Place, strictHost bool) bool
 			return false
 		}
 	}
-	n := p.Interface
-	return n == nil || n.Instance == nil || !strictHost || n.Instance.ID == o.Host
+	if !strictHost || !p.Interface.Exists() {
+		return true
+	}
+	h := p.Interface.Instance()
+	return !h.Exists() || h.ID() == o.Host
 }
 
 // mayOwn tells whether an account can have an interface at p: its owner does; where the
 // owner is not said, the subnet's owner and those it is shared with.
 func mayOwn(account string, p topology.Place) bool {
-	if p.Interface != nil && p.Interface.Owner != "" {
-		return p.Interface.Owner == account
+	if p.Interface.Exists() {
+		if owner := p.Interface.Owner(); owner != "" {
+			return owner == account
+		}
 	}
 	if p.Subnet.Account == "" || p.Subnet.Account == account {
 		return true
@@ -155,7 +160,7 @@ func (r *Resolver) holder(a netip.Addr, allowed func(topology.Place) bool) (foun
 		}
 	}
 	for i := range r.ix.Interfaces(a) {
-		take(topology.Place{Subnet: i.Subnet, Interface: i})
+		take(topology.Place{Subnet: i.Subnet(), Interface: i})
 	}
 	for s := range r.ix.Subnets(a) {
 		if !s.VPC.ListsInterfaces() {
@@ -166,7 +171,7 @@ func (r *Resolver) holder(a netip.Addr, allowed func(topology.Place) bool) (foun
 		return found, n
 	}
 	for s := range r.ix.Subnets(a) {
-		if p, _ := r.ix.In(s.VPC, a); p.Interface == nil { // else another has it there
+		if p, _ := r.ix.In(s.VPC, a); !p.Interface.Exists() { // else another has it there
 			take(topology.Place{Subnet: s})
 		}
 	}
@@ -177,7 +182,7 @@ func (r *Resolver) holder(a netip.Addr, allowed func(topology.Place) bool) (foun
 func (r *Resolver) describeStart(s *start, o *Origin) End {
 	var e End
 	switch {
-	case s.host != nil:
+	case s.host.Exists():
 		e = r.describeHost(s)
 	case s.place.Subnet != nil:
 		e = r.describe(s.place)
@@ -191,10 +196,10 @@ func (r *Resolver) describeStart(s *start, o *Origin) End {
 
 // describeHost says what all interfaces of a host have in common.
 func (r *Resolver) describeHost(s *start) End {
-	first := s.host.Interfaces[0]
-	e := r.describe(topology.Place{Subnet: first.Subnet, Interface: first})
-	for _, i := range s.host.Interfaces[1:] {
-		o := r.describe(topology.Place{Subnet: i.Subnet, Interface: i})
+	first := s.host.First()
+	e := r.describe(topology.Place{Subnet: first.Subnet(), Interface: first})
+	for i := range s.host.Interfaces() {
+		o := r.describe(topology.Place{Subnet: i.Subnet(), Interface: i})
 		same(&e.Account, o.Account)
 		same(&e.Region, o.Region)
 		same(&e.Zone, o.Zone)
@@ -203,7 +208,7 @@ func (r *Resolver) describeHost(s *start) End {
 		same(&e.Subnet, o.Subnet)
 	}
 	e.Interface, e.Service = "", ""
-	e.K8S = merge(nil, s.host.K8S)
+	e.K8S = merge(nil, s.host.K8S())
 	return e
 }
 

@@ -150,10 +150,10 @@ func (c *candidates) ways(g *topology.TransitGatewayNode, in *topology.Attachmen
 func (c *candidates) only() (found candidate, n int) {
 	exact := false
 	for _, x := range c.list {
-		exact = exact || x.place.Interface != nil
+		exact = exact || x.place.Interface.Exists()
 	}
 	for _, x := range c.list {
-		if exact && x.peer == nil && x.place.Interface == nil && x.place.VPC().ListsInterfaces() {
+		if exact && x.peer == nil && !x.place.Interface.Exists() && x.place.VPC().ListsInterfaces() {
 			continue
 		}
 		found, n = x, n+1

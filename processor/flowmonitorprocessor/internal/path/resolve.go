@@ -10,34 +10,69 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
 
+// Flow is what of a flow tells where its ends are. Addresses are unmapped; the zero Addr is
+// an end that cannot be resolved.
+type Flow struct {
+	Local, Remote netip.Addr
+	// What the socket itself held, where network address translation changed it.
+	NATLocal, NATRemote netip.Addr
+}
+
 // Resolve says what is known of a flow between two addresses, seen at the host that o
-// describes. The addresses are unmapped; an invalid one is an end that cannot be resolved.
+// describes.
 func (r *Resolver) Resolve(o *Origin, local, remote netip.Addr) Result {
-	if local.IsLoopback() || remote.IsLoopback() {
+	return r.ResolveFlow(o, Flow{Local: local, Remote: remote})
+}
+
+// ResolveFlow says what is known of a flow, seen at the host that o describes. Its real
+// addresses decide; where one does not resolve, the one that the socket held may.
+func (r *Resolver) ResolveFlow(o *Origin, f Flow) Result {
+	if f.Local.IsLoopback() || f.Remote.IsLoopback() {
 		return Result{Category: flowattr.CategoryUnclassified}
 	}
-	if !local.IsValid() {
-		return Result{Category: flowattr.CategoryUnclassified, Unresolved: flowattr.UnresolvedUnknown, OffHost: true}
+	if !f.Local.IsValid() {
+		if f.Local = f.NATLocal; !usable(f.Local) {
+			return Result{Category: flowattr.CategoryUnclassified, Unresolved: flowattr.UnresolvedUnknown, OffHost: true}
+		}
 	}
-	if nearHost(local) {
+	if nearHost(f.Local) {
 		return Result{Category: flowattr.CategoryUnclassified, OffHost: true}
 	}
-	s := r.local(o, local)
+	s, local := r.start(o, f.Local, f.NATLocal)
 	res := Result{Local: r.describeStart(&s, o), OffHost: true}
+	if !f.Remote.IsValid() && usable(f.NATRemote) {
+		f.Remote = f.NATRemote
+	}
 	switch {
-	case !remote.IsValid():
+	case !f.Remote.IsValid():
 		w := &walk{}
 		w.beginAt(&s, local)
 		res.Path, res.Category, res.Unresolved = w.path, flowattr.CategoryUnclassified, flowattr.UnresolvedUnknown
-	case local == remote:
+	case f.Local == f.Remote:
 		r.toItself(&res, &s, local)
-	case nearHost(remote):
-		r.toLink(&res, &s, local, remote)
+	case nearHost(f.Remote):
+		r.toLink(&res, &s, local, f.Remote)
 	default:
-		r.toRemote(&res, &s, local, remote)
+		r.toRemote(&res, &s, local, f.Remote, f.NATRemote)
 	}
 	return res
 }
+
+// start finds the local end by its real address, or else by the one that the socket held: a
+// host knows its own interfaces by the latter when the address is translated outside of it.
+func (r *Resolver) start(o *Origin, local, held netip.Addr) (start, netip.Addr) {
+	s := r.local(o, local)
+	if s.found() && !s.host.Exists() || !usable(held) {
+		return s, local
+	}
+	if other := r.local(o, held); other.found() && (!s.found() || !other.host.Exists()) {
+		return other, held
+	}
+	return s, local
+}
+
+// usable tells an address that may be found in a topology.
+func usable(a netip.Addr) bool { return a.IsValid() && !a.IsLoopback() && !nearHost(a) }
 
 // ResolveLocal says what is known of an end that has no other, such as a listener.
 func (r *Resolver) ResolveLocal(o *Origin, local netip.Addr) Result {
@@ -92,22 +127,13 @@ func (r *Resolver) toLink(res *Result, s *start, local, remote netip.Addr) {
 	res.Path = w.path
 }
 
-func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
-	var o outcome
-	var w *walk
-	if s.vpc != nil {
-		o, w = r.remote(s, local, remote)
-	} else {
-		// A private address means something only within a VPC: while the local end's is not
-		// known, only a public one can be resolved.
-		if o = r.unrouted(remote); o.kind == nothing && !isPublic(remote) {
-			o.why = s.why
+func (r *Resolver) toRemote(res *Result, s *start, local, remote, held netip.Addr) {
+	o, w := r.walkTo(res, s, local, remote)
+	if o.kind == nothing && usable(held) {
+		// What the flow really goes to is not known, but what its socket was told.
+		if other, way := r.walkTo(res, s, local, held); other.kind != nothing {
+			o, w = other, way
 		}
-		w = &walk{r: r, dst: remote, region: res.Local.Region}
-		w.beginAt(s, local)
-	}
-	if overlay(s, o, remote) {
-		o, w.path, w.transit = unknown(), w.path[:1], false
 	}
 	res.Remote = r.describeOutcome(o, w.dst)
 	res.Category = category(&res.Local, s, o, w.transit)
@@ -122,14 +148,33 @@ func (r *Resolver) toRemote(res *Result, s *start, local, remote netip.Addr) {
 	}
 }
 
+// walkTo finds the remote end.
+func (r *Resolver) walkTo(res *Result, s *start, local, remote netip.Addr) (o outcome, w *walk) {
+	if s.vpc != nil {
+		o, w = r.remote(s, local, remote)
+	} else {
+		// A private address means something only within a VPC: while the local end's is not
+		// known, only a public one can be resolved.
+		if o = r.unrouted(remote); o.kind == nothing && !isPublic(remote) {
+			o.why = s.why
+		}
+		w = &walk{r: r, dst: remote, region: res.Local.Region}
+		w.beginAt(s, local)
+	}
+	if overlay(s, o, remote) {
+		o, w.path, w.transit = unknown(), w.path[:1], false
+	}
+	return o, w
+}
+
 // overlay tells a flow that may never have met the host's routes: from an address that
 // none of its interfaces has (a container's) to a private one that no interface has
 // either. Both may belong to a network that only the hosts know.
 func overlay(s *start, o outcome, remote netip.Addr) bool {
-	if s.host == nil || isPublic(remote) {
+	if !s.host.Exists() || isPublic(remote) {
 		return false
 	}
-	return o.kind != service && (o.kind != located || o.place.Interface == nil)
+	return o.kind != service && (o.kind != located || !o.place.Interface.Exists())
 }
 
 // reason says why an end is unresolved. Ambiguous is the stronger word of the two: the

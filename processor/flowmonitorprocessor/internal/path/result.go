@@ -57,17 +57,17 @@ func (r *Resolver) describe(p topology.Place) End {
 	if len(s.Shared) == 0 {
 		e.Account = s.Account // of a shared subnet, only the interface's own owner tells
 	}
-	if n := p.Interface; n != nil {
+	if n := p.Interface; n.Exists() {
 		x := n.Extra()
-		e.Account = cmp.Or(n.Owner, e.Account)
-		e.Interface = n.ID
+		e.Account = cmp.Or(n.Owner(), e.Account)
+		e.Interface = n.ID()
 		e.Service = x.Service
 		if x.Endpoint != nil {
 			e.Service = x.Endpoint.Service
 		}
-		if n.Instance != nil {
-			e.Host = n.Instance.ID
-			e.K8S = merge(x.K8S, n.Instance.K8S)
+		if h := n.Instance(); h.Exists() {
+			e.Host = h.ID()
+			e.K8S = merge(x.K8S, h.K8S())
 		} else {
 			e.K8S = merge(x.K8S, nil)
 		}

@@ -37,9 +37,9 @@ func (w *walk) keep() { w.kept = len(w.path) }
 // beginAt writes the local end down.
 func (w *walk) beginAt(s *start, local netip.Addr) {
 	switch {
-	case s.host != nil:
-		w.cross(flowattr.ComponentInstance, s.host.ID)
-	case s.place.Interface != nil:
+	case s.host.Exists():
+		w.cross(flowattr.ComponentInstance, s.host.ID())
+	case s.place.Interface.Exists():
 		w.crossHolder(s.place.Interface)
 	}
 	if len(w.path) == 0 {
@@ -53,12 +53,12 @@ func (w *walk) beginAt(s *start, local netip.Addr) {
 
 // crossHolder writes an interface down; one that only a NAT gateway's address told of
 // is the gateway.
-func (w *walk) crossHolder(n *topology.InterfaceNode) {
-	if n.ID == "" {
+func (w *walk) crossHolder(n topology.InterfaceNode) {
+	if n.ID() == "" {
 		w.cross(flowattr.ComponentNATGateway, n.Extra().NATGateway)
 		return
 	}
-	w.cross(flowattr.ComponentENI, n.ID)
+	w.cross(flowattr.ComponentENI, n.ID())
 }
 
 // enterZone notes that the flow goes on in the zone of s.
@@ -120,13 +120,13 @@ func (w *walk) crossAddress(a netip.Addr) { w.cross(flowattr.ComponentAddress, a
 
 func (w *walk) finishAt(s *start, p topology.Place) {
 	n := p.Interface
-	if own := s.place.Interface; own != nil && n != nil {
+	if own := s.place.Interface; own.Exists() && n.Exists() {
 		if n == own {
 			w.path = w.path[:1] // it never left the interface
 			return
 		}
-		if n.Instance != nil && n.Instance == own.Instance {
-			w.path = append(w.path[:1], component(flowattr.ComponentENI, n.ID)) // nor the host
+		if h := n.Instance(); h.Exists() && h == own.Instance() {
+			w.path = append(w.path[:1], component(flowattr.ComponentENI, n.ID())) // nor the host
 			return
 		}
 	}
@@ -142,7 +142,7 @@ func (w *walk) finishAt(s *start, p topology.Place) {
 		w.path = append(w.path, sub)
 	}
 	switch {
-	case n == nil:
+	case !n.Exists():
 		w.crossAddress(w.dst)
 	default:
 		w.crossHolder(n)

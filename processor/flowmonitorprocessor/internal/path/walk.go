@@ -117,7 +117,7 @@ func (w *walk) follow(route *topology.RouteNode) (o outcome, done bool) {
 
 // inside looks in the VPC where the walk is.
 func (w *walk) inside() outcome {
-	if p, ok := w.r.ix.In(w.vpc, w.dst); ok && (p.Interface != nil || !w.vpc.IsResolver(w.dst)) {
+	if p, ok := w.r.ix.In(w.vpc, w.dst); ok && (p.Interface.Exists() || !w.vpc.IsResolver(w.dst)) {
 		return outcome{kind: located, place: p}
 	}
 	if w.vpc.IsResolver(w.dst) {
@@ -233,18 +233,19 @@ func (w *walk) throughEndpoint(e *topology.EndpointNode) (outcome, bool) {
 }
 
 // throughInterface passes an appliance: a firewall, a NAT instance.
-func (w *walk) throughInterface(n *topology.InterfaceNode) (outcome, bool) {
-	if n == nil {
+func (w *walk) throughInterface(n topology.InterfaceNode) (outcome, bool) {
+	if !n.Exists() {
 		return unknown(), true
 	}
-	if p, ok := w.r.ix.In(n.Subnet.VPC, w.dst); ok && p.Interface == n {
+	s := n.Subnet()
+	if p, ok := w.r.ix.In(s.VPC, w.dst); ok && p.Interface == n {
 		return outcome{kind: located, place: p}, true
 	}
-	w.enterZone(n.Subnet)
-	w.cross(flowattr.ComponentENI, n.ID)
-	if n.Subnet.Table == nil {
+	w.enterZone(s)
+	w.cross(flowattr.ComponentENI, n.ID())
+	if s.Table == nil {
 		return unknown(), true
 	}
-	w.vpc, w.table = n.Subnet.VPC, n.Subnet.Table
+	w.vpc, w.table = s.VPC, s.Table
 	return outcome{}, false
 }

@@ -7,6 +7,8 @@ import (
 	"cmp"
 	"net/netip"
 	"strings"
+
+	"github.com/gaissmai/bart"
 )
 
 // ServiceBlocks gives the CIDRs that AWS publishes for a service in a Region. It
@@ -20,16 +22,20 @@ func Build(t *Topology, blocks ServiceBlocks) *Index {
 	b := &builder{
 		t: t, blocks: blocks,
 		x: &Index{
-			vpcs: map[string]*VPCNode{}, subnets: map[string]*SubnetNode{}, instances: map[string]*InstanceNode{},
+			vpcs: map[string]*VPCNode{}, subnets: map[string]*SubnetNode{},
 			zones: map[string]map[string]string{}, zoneNames: map[string]bool{}, regions: map[string]bool{},
-			clusters: map[string][]EKSCluster{}, public: map[[16]byte]uint32{},
+			clusters: map[string][]EKSCluster{},
+			// Numbers begin at 1.
+			interfaces: make([]interfaceData, 1), instances: make([]instanceData, 1), owners: make([]string, 1),
+			extras: make([]InterfaceExtra, 1), k8s: make([]*K8S, 1), subnetList: make([]*SubnetNode, 1),
 		},
-		zones: map[string]*ZoneNode{}, tables: map[string]*RouteTableNode{}, interfaces: map[string]uint32{},
+		zones: map[string]*ZoneNode{}, tables: map[string]*RouteTableNode{}, owners: map[string]uint32{"": 0},
 		nats: map[string]*NATGatewayNode{}, endpoints: map[string]*EndpointNode{}, peerings: map[string]*PeeringNode{},
 		transit: map[string]*TransitGatewayNode{}, lists: map[string][]netip.Prefix{}, gatewaysOf: map[string][]*VPCEndpoint{},
 	}
 	b.places()
 	b.hosts()
+	b.clusters()
 	b.endpointNodes()
 	b.interfaceNodes()
 	b.addresses()
@@ -48,7 +54,12 @@ type builder struct {
 
 	zones      map[string]*ZoneNode
 	tables     map[string]*RouteTableNode
-	interfaces map[string]uint32 // id → index
+	owners     map[string]uint32 // account → number
+	interfaces idTable           // by id
+	hostIDs    text
+	ids        text              // of interfaces
+	from       []uint32          // by number of an interface: where in the list it was described
+	unlisted   map[string]uint32 // NAT gateway → the interface that stands for its addresses
 	nats       map[string]*NATGatewayNode
 	endpoints  map[string]*EndpointNode
 	peerings   map[string]*PeeringNode
@@ -71,7 +82,7 @@ func (b *builder) places() {
 		if x.vpcs[m.VPCID] != nil {
 			continue
 		}
-		v := &VPCNode{ID: m.VPCID, Region: m.Region, Account: m.OwnerID, CIDRs: m.CIDRBlocks, Described: true, number: uint32(len(x.numbered))}
+		v := &VPCNode{ID: m.VPCID, Region: m.Region, Account: m.OwnerID, CIDRs: m.CIDRBlocks, Described: true, number: uint32(len(x.vpcs) + 1)}
 		for _, c := range m.CIDRBlocks {
 			if c.Addr().Is4() { // the DNS server is at the primary CIDR only
 				v.resolver = c.Masked().Addr().Next().Next()
@@ -79,7 +90,6 @@ func (b *builder) places() {
 			}
 		}
 		x.vpcs[v.ID] = v
-		x.numbered = append(x.numbered, v)
 		x.regions[v.Region] = true
 	}
 	for _, g := range t.InternetGateways {
@@ -97,44 +107,46 @@ func (b *builder) places() {
 			}
 		}
 	}
+	within := map[*VPCNode]*bart.Table[*SubnetNode]{}
 	for i := range t.Subnets {
 		m := &t.Subnets[i]
 		v := x.vpcs[m.VPCID]
 		if v == nil || x.subnets[m.SubnetID] != nil {
 			continue
 		}
-		s := &SubnetNode{ID: m.SubnetID, VPC: v, Account: cmp.Or(m.OwnerID, v.Account), Shared: m.SharedWith, ZoneName: m.AvailabilityZone}
+		s := &SubnetNode{ID: m.SubnetID, VPC: v, Account: cmp.Or(m.OwnerID, v.Account), Shared: m.SharedWith, ZoneName: m.AvailabilityZone,
+			blocks: m.CIDRBlocks, number: uint32(len(x.subnetList))}
+		x.subnetList = append(x.subnetList, s)
 		b.zoneOf(s, m)
 		x.subnets[s.ID] = s
 		for _, c := range m.CIDRBlocks {
-			v.places.Insert(c, Place{Subnet: s})
+			of := within[v]
+			if of == nil {
+				of = new(bart.Table[*SubnetNode])
+				within[v] = of
+			}
+			of.Insert(c, s)
 			x.subnetsBy.Modify(c, func(old []*SubnetNode, _ bool) ([]*SubnetNode, bool) { return append(old, s), false })
 		}
 	}
+	for v, table := range within {
+		v.subnets = newSegments(table)
+	}
 }
 
-// hosts makes the instances, those that only an interface names included, and the clusters.
-func (b *builder) hosts() {
-	x := b.x
+// clusters notes the EKS clusters that are described, and those that are only named.
+func (b *builder) clusters() {
 	for i := range b.t.Instances {
-		m := &b.t.Instances[i]
-		if x.instances[m.InstanceID] == nil {
-			x.instances[m.InstanceID] = &InstanceNode{ID: m.InstanceID, Account: m.OwnerID, K8S: m.K8S}
-		}
-		b.cluster(m.K8S)
+		b.cluster(b.t.Instances[i].K8S)
 	}
 	for i := range b.t.NetworkInterfaces {
-		m := &b.t.NetworkInterfaces[i]
-		if id := m.InstanceID; id != "" && x.instances[id] == nil {
-			x.instances[id] = &InstanceNode{ID: id}
-		}
-		b.cluster(m.K8S)
+		b.cluster(b.t.NetworkInterfaces[i].K8S)
 	}
 	for _, k := range b.t.EKSClusters {
 		if region, account, ok := clusterARN(k.ARN); ok {
 			k.Region, k.OwnerID = cmp.Or(k.Region, region), cmp.Or(k.OwnerID, account)
 		}
-		x.clusters[k.Name] = append(x.clusters[k.Name], k)
+		b.x.clusters[k.Name] = append(b.x.clusters[k.Name], k)
 	}
 }
 
@@ -197,7 +209,7 @@ func (b *builder) counts() {
 	b.x.counts = []Count{
 		{"accounts", len(t.Accounts)}, {"regions", len(t.Regions)}, {"availability_zones", len(t.AvailabilityZones)},
 		{"vpcs", len(t.VPCs)}, {"subnets", len(t.Subnets)}, {"network_interfaces", len(t.NetworkInterfaces)},
-		{"addresses", len(b.x.entries)}, {"instances", len(b.x.instances)}, {"route_tables", len(t.RouteTables)},
+		{"addresses", b.x.held}, {"instances", len(b.x.instances) - 1}, {"route_tables", len(t.RouteTables)},
 		{"transit_gateways", len(t.TransitGateways)}, {"vpc_peering_connections", len(t.VPCPeeringConnections)},
 		{"nat_gateways", len(t.NATGateways)}, {"internet_gateways", len(t.InternetGateways)},
 		{"egress_only_internet_gateways", len(t.EgressOnlyInternetGateways)}, {"vpn_gateways", len(t.VPNGateways)}, {"vpn_connections", len(t.VPNConnections)},

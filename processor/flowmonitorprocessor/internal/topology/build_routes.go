@@ -212,9 +212,7 @@ func (b *builder) route(m *Route) *RouteNode {
 		r.Kind = TargetLocalGateway
 	case "eni":
 		r.Kind = TargetInterface
-		if i, ok := b.interfaces[m.Target]; ok {
-			r.Interface = &b.x.interfaces[i]
-		}
+		r.Interface = InterfaceNode{b.x, b.interfaceNumber(m.Target)}
 	case "cagw", "core":
 		r.Kind = TargetOutside
 	default:

@@ -6,7 +6,6 @@ package topology
 import (
 	"iter"
 	"net/netip"
-	"sort"
 
 	"github.com/gaissmai/bart"
 )
@@ -15,35 +14,40 @@ import (
 // changes after [Build]; all methods are safe for concurrent use and none of them
 // allocates. The zero Index knows nothing.
 type Index struct {
-	// entries is sorted by address, then by VPC; first leads an address to the first of
-	// its entries. 24 bytes without a pointer, so that a million of them cost the
-	// garbage collector nothing.
-	entries    []entry
-	first      map[[16]byte]uint32
-	interfaces []InterfaceNode
+	// The interfaces' addresses by VPC, and under everywhere the public ones.
+	addresses4 addresses4
+	addresses6 addresses6
+	delegated  []delegated // the longest first
 
-	public    map[[16]byte]uint32          // public address → interface
-	delegated bart.Table[[]*InterfaceNode] // prefix → its holders in all VPCs
-	subnetsBy bart.Table[[]*SubnetNode]    // CIDR → the subnets of all VPCs that have it
-	managed   bart.Table[ServiceRef]       // CIDRs of the AWS-managed prefix lists
+	// By number, from 1 on; 0 is none.
+	interfaces   []interfaceData
+	interfaceIDs string
+	instances    []instanceData
+	instanceIDs  string
+	byInstanceID idTable
+	owners       []string
+	extras       []InterfaceExtra
+	k8s          []*K8S
+	subnetList   []*SubnetNode
+
+	subnetsBy bart.Table[[]*SubnetNode] // CIDR → the subnets of all VPCs that have it
+	managed   bart.Table[ServiceRef]    // CIDRs of the AWS-managed prefix lists
+	strays    bart.Table[[]uint32]      // addresses and prefixes outside their interface's subnet
 
 	vpcs      map[string]*VPCNode
-	numbered  []*VPCNode // by VPCNode.number
 	subnets   map[string]*SubnetNode
-	instances map[string]*InstanceNode
 	zones     map[string]map[string]string // zone id → account → its name of the zone; account "": everybody's
 	zoneNames map[string]bool              // names and ids
 	regions   map[string]bool
 	clusters  map[string][]EKSCluster
 
+	held   int // addresses of interfaces
 	counts []Count
 }
 
-type entry struct {
-	address [16]byte
-	vpc     uint32
-	iface   uint32
-}
+// everywhere is the number of no VPC: under it stand the addresses that mean the same
+// everywhere.
+const everywhere = 0
 
 // Count is how many entities of a kind the index holds.
 type Count struct {
@@ -54,8 +58,21 @@ type Count struct {
 // Counts gives the entities held, always of every kind, in a fixed order.
 func (x *Index) Counts() []Count { return x.counts }
 
-// Instance finds a host by its id; nil when it is not known.
-func (x *Index) Instance(id string) *InstanceNode { return x.instances[id] }
+// Addresses is how many addresses of interfaces are held, which most of the memory is for.
+func (x *Index) Addresses() int { return x.held }
+
+// Instance finds a host by its id.
+func (x *Index) Instance(id string) InstanceNode {
+	return InstanceNode{x, x.byInstanceID.find(id, func(n uint32) bool { return x.instanceID(n) == id })}
+}
+
+func (x *Index) instanceID(n uint32) string {
+	end := uint32(len(x.instanceIDs))
+	if int(n)+1 < len(x.instances) {
+		end = x.instances[n+1].id
+	}
+	return x.instanceIDs[x.instances[n].id:end]
+}
 
 // VPC finds a VPC by its id, described or only referred to; nil when it is not known.
 func (x *Index) VPC(id string) *VPCNode { return x.vpcs[id] }
@@ -64,56 +81,83 @@ func (x *Index) VPC(id string) *VPCNode { return x.vpcs[id] }
 // a delegated prefix around it, else the subnet. ok is false when not even a
 // subnet of the VPC contains it.
 func (x *Index) In(v *VPCNode, a netip.Addr) (Place, bool) {
-	if n := x.exact(v, a); n != nil {
-		return Place{n.Subnet, n}, true
+	if p, ok := x.exact(v, a); ok {
+		return p, true
 	}
-	return v.places.Lookup(a)
+	s := v.subnets.find(a)
+	return Place{Subnet: x.subnetList[s]}, s != 0
 }
 
-func (x *Index) exact(v *VPCNode, a netip.Addr) *InterfaceNode {
-	if !v.Described {
-		return nil
+// exact finds the interface of a VPC that has an address or a prefix around it.
+func (x *Index) exact(v *VPCNode, a netip.Addr) (Place, bool) {
+	if v.number == everywhere {
+		return Place{}, false
 	}
-	key := a.As16()
-	lo, ok := x.first[key]
-	if !ok {
-		return nil
-	}
-	// The run of one address is short unless many VPCs share a CIDR: gallop over it.
-	rest := x.entries[lo:]
-	if rest[0].vpc == v.number {
-		return &x.interfaces[rest[0].iface]
-	}
-	bound := 1
-	for bound < len(rest) && rest[bound].address == key && rest[bound].vpc < v.number {
-		bound *= 2
-	}
-	bound = min(bound+1, len(rest))
-	i := sort.Search(bound, func(i int) bool { return rest[i].address != key || rest[i].vpc >= v.number })
-	if i < len(rest) && rest[i].address == key && rest[i].vpc == v.number {
-		return &x.interfaces[rest[i].iface]
-	}
-	return nil
+	h := x.holder(v.number, a)
+	return x.place(h), h.iface != 0
 }
+
+func (x *Index) place(h holder) Place {
+	if h.subnet == several {
+		return InterfaceNode{x, h.iface}.place()
+	}
+	return Place{x.subnetList[h.subnet], InterfaceNode{x, h.iface}}
+}
+
+// holder finds who has an address under a VPC's number. An address of an interface's own is
+// sought before delegated prefixes, and longer ones of these before shorter ones.
+func (x *Index) holder(vpc uint32, a netip.Addr) holder {
+	var h holder
+	if a.Is4() {
+		if own := false; len(x.delegated) == 0 || vpc == everywhere {
+			h, _ = x.addresses4.find(vpc, host4(a))
+			return h
+		} else if h, own = x.addresses4.find(vpc, host4(a)); own {
+			return h
+		}
+	} else {
+		high, low := words(a)
+		if h = x.addresses6.find(vpc, high, low); h.iface != 0 {
+			return h
+		}
+	}
+	if vpc == everywhere {
+		return holder{}
+	}
+	high, low := words(a)
+	for k := range x.delegated {
+		d := &x.delegated[k]
+		if h.iface != 0 && d.length < mapped+32-groupBits {
+			break // of shorter prefixes than the /28 that was found
+		}
+		if h := d.find(vpc, high&d.high, low&d.low); h.iface != 0 {
+			return h
+		}
+	}
+	return h
+}
+
+// mapped is how much longer the prefix of an IPv4 block is as that of an IPv6 one.
+const mapped = 96
 
 // Interfaces gives all interfaces, in any VPC, that have the address, as one of their
-// own or within a delegated prefix.
-func (x *Index) Interfaces(a netip.Addr) iter.Seq[*InterfaceNode] {
-	return func(yield func(*InterfaceNode) bool) {
-		key := a.As16()
-		if lo, ok := x.first[key]; ok {
-			for i := int(lo); i < len(x.entries) && x.entries[i].address == key; i++ {
-				if !yield(&x.interfaces[x.entries[i].iface]) {
-					return
-				}
+// own or within a delegated prefix. They are looked for in the VPCs that have a subnet
+// around it, and among the few that a source describes outside their subnet.
+func (x *Index) Interfaces(a netip.Addr) iter.Seq[InterfaceNode] {
+	return func(yield func(InterfaceNode) bool) {
+		for s := range x.Subnets(a) {
+			if p, ok := x.exact(s.VPC, a); ok && p.Subnet == s && !yield(p.Interface) {
+				return
 			}
 		}
-		for _, holders := range x.delegated.Supernets(host(a)) {
-			for _, n := range holders {
-				if own := x.exact(n.Subnet.VPC, a); own != nil {
-					continue // in that VPC the address itself says more
-				}
-				if !yield(n) {
+		if x.strays.Size() == 0 {
+			return
+		}
+		for _, holders := range x.strays.Supernets(host(a)) {
+			for _, i := range holders {
+				n := InterfaceNode{x, i}
+				// In its VPC another one may have the address, or a longer prefix.
+				if p, _ := x.exact(n.Subnet().VPC, a); p.Interface == n && !yield(n) {
 					return
 				}
 			}
@@ -140,15 +184,14 @@ func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 // auto-assigned one, a NAT gateway's, or a global IPv6 address. More than one holder,
 // which only a wrong description can have, is none: n counts them.
 func (x *Index) Public(a netip.Addr) (p Place, n int) {
-	if i, ok := x.public[a.As16()]; ok {
-		iface := &x.interfaces[i]
-		return Place{iface.Subnet, iface}, 1
+	if h := x.holder(everywhere, a); h.iface != 0 {
+		return x.place(h), 1
 	}
 	if !a.Is6() || a.IsPrivate() {
 		return Place{}, 0
 	}
 	for iface := range x.Interfaces(a) {
-		p, n = Place{iface.Subnet, iface}, n+1
+		p, n = iface.place(), n+1
 	}
 	if n > 0 {
 		return p, n

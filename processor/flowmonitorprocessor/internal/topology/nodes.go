@@ -10,7 +10,8 @@ import (
 )
 
 // The nodes are the compiled topology: what the model ties together by ids is tied by
-// pointers here. All of it is read-only after [Build] and safe for concurrent use.
+// pointers here, but for interfaces and instances, of which there may be millions. All of
+// it is read-only after [Build] and safe for concurrent use.
 
 // VPCNode is a VPC. One that is only referred to has Described false, and of the rest
 // what the reference says.
@@ -24,8 +25,8 @@ type VPCNode struct {
 
 	resolver        netip.Addr // the VPC's DNS server: base of the primary IPv4 CIDR plus two
 	listsInterfaces bool
-	places          bart.Table[Place] // subnets and delegated prefixes
-	number          uint32            // in Index.entries
+	subnets         segments
+	number          uint32 // in the tables of addresses; 0 of a VPC that is not described
 }
 
 // SubnetNode is a subnet with the route table that is in force for it.
@@ -37,6 +38,9 @@ type SubnetNode struct {
 	Zone     *ZoneNode
 	ZoneName string          // the owner's name of the zone
 	Table    *RouteTableNode // nil: no route data
+
+	blocks []netip.Prefix
+	number uint32 // in Index.subnetList
 }
 
 // ZoneNode is a zone by its id. One that is known only by a name has no ID.
@@ -45,53 +49,12 @@ type ZoneNode struct {
 	Type       ZoneType
 }
 
-// InterfaceNode holds addresses. One without an ID stands for an address of a NAT
-// gateway whose interface is not listed.
-type InterfaceNode struct {
-	ID       string
-	Owner    string // "" : not said
-	Subnet   *SubnetNode
-	Instance *InstanceNode
-	extra    *InterfaceExtra // most interfaces have none: a pointer keeps a million of them small
-}
-
 // InterfaceExtra is what is known of the few interfaces that are not plain ones.
 type InterfaceExtra struct {
 	Service    string // the service that owns the interface
 	Endpoint   *EndpointNode
 	NATGateway string
 	K8S        *K8S
-}
-
-var noExtra = &InterfaceExtra{}
-
-// Extra is never nil.
-func (n *InterfaceNode) Extra() *InterfaceExtra {
-	if n.extra == nil {
-		return noExtra
-	}
-	return n.extra
-}
-
-// InstanceNode is a host.
-type InstanceNode struct {
-	ID, Account string
-	K8S         *K8S
-	Interfaces  []*InterfaceNode
-}
-
-// Place is what holds an address in a VPC: an interface, or only the subnet.
-type Place struct {
-	Subnet    *SubnetNode
-	Interface *InterfaceNode // nil: the subnet is all that is known
-}
-
-// VPC is the place's; nil for the zero Place.
-func (p Place) VPC() *VPCNode {
-	if p.Subnet == nil {
-		return nil
-	}
-	return p.Subnet.VPC
 }
 
 // TargetKind is what a route leads to.
@@ -123,7 +86,7 @@ type RouteNode struct {
 	Peering        *PeeringNode
 	NATGateway     *NATGatewayNode
 	Endpoint       *EndpointNode
-	Interface      *InterfaceNode
+	Interface      InterfaceNode
 }
 
 // RouteTableNode routes for the subnets it is associated with.
@@ -214,8 +177,3 @@ type EndpointNode struct {
 
 // ServiceRef names a service in a Region, "" where it is global.
 type ServiceRef struct{ Service, Region string }
-
-// Plain tells an interface that no service, endpoint or gateway has for itself.
-func (e *InterfaceExtra) Plain() bool {
-	return e.Service == "" && e.Endpoint == nil && e.NATGateway == ""
-}

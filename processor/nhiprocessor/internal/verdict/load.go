@@ -19,7 +19,8 @@ const (
 	// loadMemory is over how many windows the usual traffic is averaged: a quarter of an hour
 	// of windows of a minute follows the day.
 	loadMemory = 16
-	// surgeMemory is the same while there is a surge: four hours, which a crowd seldom lasts.
+	// surgeMemory is the same while there is more than steadyLoad: four hours, which a crowd
+	// seldom lasts. Load that follows the day grows by far less in loadMemory.
 	surgeMemory = 256
 	// steadyLevel is how unlikely the losses of the others have to be for the component to be
 	// to blame in spite of the surge.
@@ -42,7 +43,7 @@ func (l *load) ratio(n float64) float64 {
 
 func (l *load) learn(n float64) {
 	share := max(1/float32(l.windows+1), 1.0/loadMemory)
-	if l.ratio(n) >= surge {
+	if l.ratio(n) > steadyLoad {
 		share = 1.0 / surgeMemory
 	}
 	l.usual += (float32(n) - l.usual) * share
@@ -75,39 +76,46 @@ func (l *loads) excuse(v *view, a *assembly) {
 		if s.Kind != inference.Network {
 			continue
 		}
-		counted := map[int32]bool{}
-		var now, usual float64
-		for _, r := range s.Rows {
-			class := v.problem.Rows[r].Class
-			if counted[class] {
-				continue
-			}
-			counted[class] = true
-			c := l.of[a.classes[class]]
-			n := a.traffic[class]
-			if c == nil || c.windows < judgedAfter {
-				now = 0
-				break // not known
-			}
-			now += n
-			usual += float64(c.usual)
-		}
-		if now < surge*usual || usual == 0 {
-			continue
-		}
-		var n, k float64
+		// Pairs that take part in a surge, those that do not, and those that are new.
+		var part, steady, all inference.Row
 		for _, row := range s.Rows {
 			r := &v.problem.Rows[row]
-			h := historyOf(a.keys[v.origin(row)])
-			if x := h.load.ratio(a.problem.Rows[v.origin(row)].Segments); x > 0 && x <= steadyLoad {
-				n += r.Segments
-				k += r.Lost
+			all.Lost += r.Lost
+			switch x := historyOf(a.keys[v.origin(row)]).load.ratio(a.problem.Rows[v.origin(row)].Segments); {
+			case x >= surge:
+				part.Lost += r.Lost
+			case x > 0 && x <= steadyLoad:
+				steady.Segments += r.Segments
+				steady.Lost += r.Lost
 			}
 		}
-		if !v.e.Exceeds(n, k, steadyLevel) {
+		if part.Lost < all.Lost/2 && !l.surged(v, a, s.Rows) {
+			continue
+		}
+		if !v.e.Exceeds(steady.Segments, steady.Lost, steadyLevel) {
 			s.Kind = inference.Demand
 		}
 	}
+}
+
+// surged says whether the classes of some rows carry far more than usual: a crowd may be of new hosts.
+func (l *loads) surged(v *view, a *assembly, rows []int32) bool {
+	counted := map[int32]bool{}
+	var now, usual float64
+	for _, r := range rows {
+		class := v.problem.Rows[r].Class
+		if counted[class] {
+			continue
+		}
+		counted[class] = true
+		c := l.of[a.classes[class]]
+		if c == nil || c.windows < judgedAfter {
+			return false // not known
+		}
+		now += a.traffic[class]
+		usual += float64(c.usual)
+	}
+	return usual > 0 && now >= surge*usual
 }
 
 // learn advances the usual traffic by the window at hand.

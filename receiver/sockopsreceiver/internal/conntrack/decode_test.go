@@ -167,6 +167,20 @@ func TestBrokenMessages(t *testing.T) {
 		binary.NativeEndian.PutUint16(b[nfgenSize:], 3)
 		assert.Equal(t, malformed, decode(b, &connection{}))
 	})
+	t.Run("without the kernel's mark that it translates, tuples that differ are none", func(t *testing.T) {
+		b := bytes.Clone(whole)
+		for rest := b[nfgenSize:]; ; {
+			kind, value, next, ok := attribute(rest)
+			require.True(t, ok)
+			if kind == nl.CTA_STATUS {
+				require.NotZero(t, binary.BigEndian.Uint32(value)&statusNAT)
+				binary.BigEndian.PutUint32(value, 0x188)
+				break
+			}
+			rest = next
+		}
+		assert.Equal(t, irrelevant, decode(b, &connection{}))
+	})
 	t.Run("an address of the wrong length is malformed", func(t *testing.T) {
 		ae := netlink.NewAttributeEncoder()
 		ae.Nested(nl.CTA_TUPLE_ORIG, func(ae *netlink.AttributeEncoder) error {

@@ -323,6 +323,17 @@ func TestWhatEventsAndDumpsMean(t *testing.T) {
 	}
 }
 
+func TestWhoOpenedTheConnectionStaysWhoDid(t *testing.T) {
+	tb := newTable(100, retention)
+	tb.open(nat(client, virtual, backend, 1), event, 0)
+	// Another connection, in another namespace: its answers look like what the first one's
+	// client sends beyond its translation.
+	tb.open(nat(backend, "10.7.7.7:40000", client, 2), origin{netns: 5}, 0)
+	beyond, result := tb.resolve(tupleOf(ap(client), ap(virtual)), 99, 1)
+	assert.Equal(t, Translated, result)
+	assert.Equal(t, tupleOf(ap(client), ap(backend)), beyond)
+}
+
 func TestAFullTable(t *testing.T) {
 	tb := newTable(3, retention)
 	for i := range 3 {
