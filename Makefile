@@ -49,8 +49,8 @@ build: ## compile the collector, bin/otelcol-flowmonitor, from the committed sou
 .PHONY: setup
 setup: setup-test ## install the Debian packages that the tests call, where missing
 
-.PHONY: setup-run setup-demo setup-test setup-generate setup-race
-setup-run setup-demo setup-test setup-generate setup-race: setup-%:
+.PHONY: setup-run setup-demo setup-test setup-generate setup-race setup-kernels setup-kernels-short
+setup-run setup-demo setup-test setup-generate setup-race setup-kernels setup-kernels-short: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean
@@ -61,7 +61,7 @@ clean: ## remove what make built
 
 # Making the generated files again needs the pinned clang, which only CI installs for a test.
 TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-e2e demo \
-	test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
+	test-kernels-short test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
 
 .PHONY: test
 test: ## everything that CI runs (.ci/run), set-up included
@@ -75,22 +75,53 @@ test-unit: ## the packages' own tests; as root, those that need the kernel too
 test-e2e: build ## the suites in test/, against the built collector
 	@scripts/go-test.sh e2e -count=1 -p 1 -timeout 20m ./test/...
 
+.PHONY: test-churn
+test-churn: setup-test build ## 500,000 short connections through a table of 1,000 flows (minutes)
+	FLOWMONITOR_CHURN=500000 scripts/go-test.sh churn -count=1 -timeout 40m -run TestTotalsAreExactThroughATableThatIsTooSmall ./test
+
 .PHONY: test-race
 test-race: setup-race ## the components' tests under the race detector
 	@CGO_ENABLED=1 scripts/go-test.sh race -race -count=1 -p 2 -timeout 10m ./receiver/... ./processor/... ./internal/exphist/... ./internal/flowattr/...
+
+.PHONY: test-kernels
+test-kernels: setup-kernels ## other kernels, booted under QEMU (KERNELS="6.1-amd64 …"; UPDATE=1 writes the README's table)
+	@scripts/test-kernels.sh $(if $(UPDATE),-update) $(KERNELS)
+
+.PHONY: test-kernels-short
+test-kernels-short: setup-kernels-short ## a handful of tests on the oldest kernel that has to pass
+	@scripts/test-kernels.sh -short 6.1-amd64
+
+.PHONY: test-continuity
+test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces: half an hour of what test-unit and test-e2e do in short
+	@FLOWMONITOR_LONG=1 scripts/go-test.sh continuity -count=1 -p 1 -timeout 60m \
+		-run 'Killed|Replacements|Namespaces' ./bpf ./test
 
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
 
+.PHONY: eval-nhi
+eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); TRACE=dir scores a trace, SCALE=3 plays a third
+	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1))
+
 .PHONY: bench
-bench: ## all benchmarks (BENCHTIME=1s)
+bench: bench-go bench-kernel ## all benchmarks
+
+.PHONY: bench-go
+bench-go: ## the packages' own benchmarks (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT_PACKAGES)
 
+# Targets that are not reached fail it, after the document has the figures.
+.PHONY: bench-kernel
+bench-kernel: setup-test build ## what sockops costs, into docs/benchmarks.md (20 minutes; BENCH=share,bulk,… for some)
+	status=0; go run ./test/bench -json out/bench.json -run "$(BENCH)" || status=$$?; \
+	go run ./test/bench -render out/bench.json $(if $(BENCH),,-into docs/benchmarks.md); exit $$status
+
 .PHONY: bench-short
-bench-short: ## each benchmark once, to see that it still runs
+bench-short: build ## each benchmark once, to see that it still runs
 	@mkdir -p out
 	@go test -run '^$$' -bench . -benchtime 1x $(UNIT_PACKAGES) 2>&1 | tee out/bench.log | grep -E '^(Benchmark|FAIL|panic:|---)'
+	@go run ./test/bench -short -json out/bench-short.json
 
 .PHONY: fuzz
 fuzz: ## every fuzz test (FUZZTIME=1m each)
@@ -152,4 +183,5 @@ generate-dist: ## the collector's sources, go.mod and go.sum, with ocb
 tidy: ## go.mod and go.sum of the module and of the tools
 	go mod tidy
 	go -C tools mod tidy
+	go -C tools/deploy mod tidy
 	@scripts/check-versions.sh go.mod

@@ -32,17 +32,27 @@ type AdoptStats struct {
 // the start path. Namespaces that cannot be entered (no CAP_SYS_ADMIN, or gone) are
 // counted, and the error says why; the others are adopted all the same.
 //
-// Not safe for concurrent use with itself, Harvest or Close.
+// Safe for concurrent use with Harvest, not with itself or Close.
 func (s *Sockops) Adopt(ctx context.Context) (AdoptStats, error) {
+	// Pinned counters go on from the process before.
+	adoptedBefore, moreBefore, err := s.adoptionCounters()
+	if err != nil {
+		return AdoptStats{}, err
+	}
 	st, err := s.inNamespaces(ctx, s.objects.FlowAdopt)
-	var total, more uint64
-	err = errors.Join(err, s.objects.AdoptedSockets.Get(&total), s.objects.SocketsOfMoreNamespaces.Get(&more), s.trace())
-	st.Adopted = int(total)
-	if more > 0 {
+	adopted, more, counters := s.adoptionCounters()
+	err = errors.Join(err, counters, s.trace())
+	st.Adopted = int(adopted - adoptedBefore)
+	if more > moreBefore {
 		st.NamespacesFailed++
-		err = errors.Join(err, fmt.Errorf("more than %d network namespaces: %d sockets are in others", s.objects.Namespaces.MaxEntries(), more))
+		err = errors.Join(err, fmt.Errorf("more than %d network namespaces: %d sockets are in others", s.objects.Namespaces.MaxEntries(), more-moreBefore))
 	}
 	return st, err
+}
+
+func (s *Sockops) adoptionCounters() (adopted, ofMoreNamespaces uint64, err error) {
+	err = errors.Join(s.objects.AdoptedSockets.Get(&adopted), s.objects.SocketsOfMoreNamespaces.Get(&ofMoreNamespaces))
+	return adopted, ofMoreNamespaces, err
 }
 
 // release takes back the callback flags of the sockets that live on, so that the kernel

@@ -5,7 +5,12 @@
 
 package bpf
 
-import "github.com/cilium/ebpf"
+import (
+	"errors"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
 
 // drainBatch is how many flows one system call reads: 256 kB of values.
 const drainBatch = 256
@@ -28,11 +33,36 @@ func newBatch(detail bool) batch {
 	return b
 }
 
-func (b *batch) take(table *ebpf.Map, cursor *ebpf.MapBatchCursor) (int, error) {
-	if b.detailed != nil {
-		return table.BatchLookupAndDelete(cursor, b.keys, b.detailed, nil)
+// reader is a system call that reads part of a table: BatchLookup or BatchLookupAndDelete.
+type reader func(cursor *ebpf.MapBatchCursor, keys, values any, o *ebpf.BatchOptions) (int, error)
+
+// each hands over what next reads, from the cursor on.
+func (b *batch) each(next reader, cursor *ebpf.MapBatchCursor, yield Yield) error {
+	for {
+		n, err := b.take(next, cursor)
+		for i := range n {
+			key, flow, detail := b.at(i)
+			if key.Kind == KindFlow || key.Kind == KindConnection || *flow != (Flow{}) {
+				yield(key, flow, detail)
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, ebpf.ErrKeyNotExist):
+			return nil
+		case errors.Is(err, unix.ENOSPC): // a bucket holds more than the batch does
+			b.grow()
+		default:
+			return err
+		}
 	}
-	return table.BatchLookupAndDelete(cursor, b.keys, b.plain, nil)
+}
+
+func (b *batch) take(next reader, cursor *ebpf.MapBatchCursor) (int, error) {
+	if b.detailed != nil {
+		return next(cursor, b.keys, b.detailed, nil)
+	}
+	return next(cursor, b.keys, b.plain, nil)
 }
 
 func (b *batch) at(i int) (*FlowKey, *Flow, *Detail) {

@@ -15,14 +15,20 @@ import (
 
 // CgroupNames gives the names of the cgroup of a flow ([FlowKey].Cgroup) and of the up to
 // seven around it, innermost first; the root of the hierarchy has the empty name. It
-// takes them out: the next flow that the kernel makes in that cgroup brings them again.
+// takes them out, with pins two rounds later: the next flow that the kernel makes in that
+// cgroup brings them again.
 // Unknown, because the kernel had no room for them: [ebpf.ErrKeyNotExist]. Only with
 // [Options].Containers.
 //
-// Safe for concurrent use, but not with Close.
+// Safe for concurrent use, but not with Close, and with pins not with itself or Settle.
 func (s *Sockops) CgroupNames(id uint64) ([]string, error) {
 	var names sockopsCgroupNames
-	if err := s.objects.Cgroups.LookupAndDelete(id, &names); err != nil {
+	take := s.objects.Cgroups.LookupAndDelete
+	if s.pins != nil {
+		s.pins.named.asked[id] = struct{}{}
+		take = s.objects.Cgroups.Lookup
+	}
+	if err := take(id, &names); err != nil {
 		return nil, fmt.Errorf("names of cgroup %d: %w", id, err)
 	}
 	var levels []string
@@ -41,7 +47,8 @@ func (s *Sockops) CgroupNames(id uint64) ([]string, error) {
 }
 
 // SynAcks gives for each network namespace, by inode, the SYN-ACKs sent again for
-// handshakes that are not complete, in all: what completes later is taken off again.
+// handshakes that are not complete, in all since [Load] or, with pins, since they were
+// last reported before it: what completes later is taken off again.
 //
 // Safe for concurrent use, but not with Close.
 func (s *Sockops) SynAcks() (map[uint32]int64, error) {
@@ -50,6 +57,9 @@ func (s *Sockops) SynAcks() (map[uint32]int64, error) {
 	var n int64
 	it := s.objects.Synacks.Iterate()
 	for it.Next(&netns, &n) {
+		if s.pins != nil {
+			n -= s.pins.told.before[netns]
+		}
 		counts[netns] = n
 	}
 	if err := it.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {

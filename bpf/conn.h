@@ -26,6 +26,8 @@ enum {
 	CONN_PORT_PEER = 1 << 7,
 	CONN_TRACED = 1 << 8,       /* without callbacks: the state tracepoint folds it (see flow_state) */
 	CONN_SETTLED = 1 << 9,      /* a whole round old: user space has told its translation, if it has one */
+	CONN_WALKED = 1 << 10,      /* was met by a walk: what map translations says was said of it */
+	CONN_ENDED = 1 << 11,       /* of a delta: the last one of its connection */
 };
 
 /* What the groups of detail need; the storage ends before it if there are none. */
@@ -81,7 +83,7 @@ struct delta {
 	__u32 drops;
 	__u32 round;
 	__u32 jiffies;
-	__u16 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED, CONN_SETTLED */
+	__u16 flags; /* CONN_ATTEMPTED, CONN_OPENED, CONN_TIMED, CONN_SETTLED, CONN_WALKED, CONN_ENDED */
 	__u16 local_port; /* of the socket, whatever the flow's identity leaves out */
 	__u16 peer_port;
 	__u8 role;
@@ -197,6 +199,15 @@ static __always_inline __u64 advance(__u64 *last, __u64 now)
 	return grown;
 }
 
+/* grow is advance for a counter of 32 bits that is what it says, and wraps. */
+static __always_inline __u32 grow(__u32 *last, __u32 now)
+{
+	__u32 grown = now - *last;
+
+	*last = now;
+	return grown;
+}
+
 static __always_inline __u16 timeouts_of(struct conn *c, struct tcp_sock *tp)
 {
 	if (bpf_core_field_exists(tp->total_rto))
@@ -237,15 +248,9 @@ static __always_inline void take(struct conn *c, struct tcp_sock *tp, struct del
 	d->sent = advance(&c->sent, sent);
 	d->received = advance(&c->received, received);
 
-	n = READ(tp->data_segs_out);
-	d->segments_sent = n - c->segments_sent;
-	c->segments_sent = n;
-	n = READ(tp->data_segs_in);
-	d->segments_received = n - c->segments_received;
-	c->segments_received = n;
-	n = READ(tp->segs_out);
-	d->segments_out = n - c->segments_out;
-	c->segments_out = n;
+	d->segments_sent = grow(&c->segments_sent, READ(tp->data_segs_out));
+	d->segments_received = grow(&c->segments_received, READ(tp->data_segs_in));
+	d->segments_out = grow(&c->segments_out, READ(tp->segs_out));
 	n = READ(tp->total_retrans) - c->retransmissions;
 	if (detail_groups & DETAIL_RETRANSMIT_TYPE)
 		n = take_types(c, tp, d, n, held);
@@ -316,7 +321,7 @@ static __always_inline void key_of(struct flow_key *k, struct delta *d, struct c
 	}
 	k->netns = s->skc_net.net->ns.inum;
 	k->role = c->role;
-	d->flags |= c->flags & CONN_SETTLED;
+	d->flags |= c->flags & (CONN_SETTLED | CONN_WALKED);
 	d->local_port = s->skc_num;
 	d->peer_port = __builtin_bswap16(s->skc_dport);
 	switch (c->role) {

@@ -6,6 +6,8 @@
 package bpf
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -70,56 +72,36 @@ func trimConn(conns *ebpf.MapSpec, detail DetailGroup) error {
 	return nil
 }
 
-// jiffyClock finds out how long a jiffy is. The kernel's configuration says so, but not
-// where a container can read it.
-type jiffyClock struct {
-	jiffies, ns uint64 // at the end of the first walk
-	jiffy       time.Duration
-}
-
 // hertz are the CONFIG_HZ that Kconfig offers on amd64 and arm64.
 var hertz = []float64{100, 250, 300, 1000}
 
-func (c *jiffyClock) add(jiffies, ns uint64) {
-	if c.ns == 0 {
-		c.jiffies, c.ns = jiffies, ns
-		return
+// jiffyOf finds out how long a jiffy is. The kernel's configuration says so, but not where
+// a container can read it. The count of jiffies began at the boot, 300 s before it would
+// fill 32 bits (INITIAL_JIFFIES in include/linux/jiffies.h): of the possible lengths one
+// leads to the count that there is after ns of CLOCK_MONOTONIC. (Within a tick or two of
+// 300 s all of them do.)
+func jiffyOf(jiffies, ns uint64) time.Duration {
+	distance := func(hz float64) float64 {
+		expected := (float64(ns)/1e9-300)*hz + 1<<32
+		return math.Abs(expected-float64(jiffies)) / hz
 	}
-	if jiffies == c.jiffies || ns == c.ns {
-		return
-	}
-	measured := float64(jiffies-c.jiffies) / (float64(ns-c.ns) / 1e9)
-	nearest := slices.MinFunc(hertz, func(a, b float64) int {
-		if math.Abs(a-measured) < math.Abs(b-measured) {
-			return -1
-		}
-		return 1
-	})
-	c.jiffy = time.Duration(float64(time.Second) / nearest)
+	hz := slices.MinFunc(hertz, func(a, b float64) int { return cmp.Compare(distance(a), distance(b)) })
+	return time.Duration(float64(time.Second) / hz)
 }
 
-// readClock notes the kernel's clock at the end of the last walk; a first walk only if
-// there was none.
-func (s *Sockops) readClock() error {
-	if s.detail&DetailLimits == 0 {
-		return nil
-	}
-	if s.clock.ns == 0 {
-		if err := readAll(s.walk); err != nil {
-			return fmt.Errorf("walk the sockets: %w", err)
-		}
+// readJiffy has the kernel's clock read, by a walk: without pins nothing is watched yet.
+// Also without DetailLimits: pins may hold limits that another process has asked for.
+func (s *Sockops) readJiffy() error {
+	if err := readAll(s.walk); err != nil {
+		return fmt.Errorf("walk the sockets: %w", err)
 	}
 	var jiffies, ns uint64
-	if err := s.objects.ClockJiffies.Get(&jiffies); err != nil {
+	if err := errors.Join(s.objects.ClockJiffies.Get(&jiffies), s.objects.ClockNs.Get(&ns)); err != nil {
 		return err
 	}
-	if err := s.objects.ClockNs.Get(&ns); err != nil {
-		return err
-	}
-	s.clock.add(jiffies, ns)
+	s.jiffy = jiffyOf(jiffies, ns)
 	return nil
 }
 
-// Jiffy is the unit of [Detail].Limits. Known after the first harvest. Not safe for
-// concurrent use with Harvest.
-func (s *Sockops) Jiffy() time.Duration { return s.clock.jiffy }
+// Jiffy is the unit of [Detail].Limits.
+func (s *Sockops) Jiffy() time.Duration { return s.jiffy }

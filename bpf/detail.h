@@ -29,9 +29,8 @@ static __always_inline __u32 move(__u32 *from, __u32 n)
 static __always_inline __u32 take_types(struct conn *c, struct tcp_sock *tp, struct delta *d, __u32 n, bool held)
 {
 	struct conn_detail *x = &c->detail;
-	__u32 dups = READ(tp->dsack_dups), rest;
+	__u32 rest = n;
 
-	rest = n;
 	d->types[RETRANSMIT_FAST] = move(&x->fast, rest);
 	rest -= d->types[RETRANSMIT_FAST];
 	d->types[RETRANSMIT_TAIL_LOSS_PROBE] = move(&x->tail_loss_probe, rest);
@@ -45,8 +44,7 @@ static __always_inline __u32 take_types(struct conn *c, struct tcp_sock *tp, str
 	else
 		d->types[RETRANSMIT_UNTOLD] = rest;
 
-	x->spurious += dups - x->dsack_dups;
-	x->dsack_dups = dups;
+	x->spurious += grow(&x->dsack_dups, READ(tp->dsack_dups));
 	if (x->spurious) {
 		const int order[] = {RETRANSMIT_TAIL_LOSS_PROBE, RETRANSMIT_TIMEOUT, RETRANSMIT_FAST, RETRANSMIT_UNTOLD};
 
@@ -105,12 +103,8 @@ static __always_inline void take_detail(struct conn *c, struct tcp_sock *tp, str
 		d->zero_windows = c->detail.zero_windows;
 		c->detail.zero_windows = 0;
 	}
-	if (detail_groups & DETAIL_ECN) {
-		__u32 n = READ(tp->delivered_ce);
-
-		d->ecn_marks = n - c->detail.delivered_ce;
-		c->detail.delivered_ce = n;
-	}
+	if (detail_groups & DETAIL_ECN)
+		d->ecn_marks = grow(&c->detail.delivered_ce, READ(tp->delivered_ce));
 }
 
 /* detail_from begins to count from where the socket is. */

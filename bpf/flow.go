@@ -22,6 +22,7 @@ const (
 	PhaseConnect = iota
 	PhaseEstablished
 	PhaseClose
+	phases
 )
 
 // Values of [FlowKey].Role (enum role).
@@ -39,6 +40,13 @@ const (
 	KindOverflowIPv4
 	KindOverflowIPv6
 	KindConnection // to be translated by user space, then added to its flow; see [Options].NAT
+)
+
+// Bits of [FlowKey].Ports, of a KindConnection: the ports that are part of the identity of
+// the flow that it belongs to.
+const (
+	PortLocal = 1 << iota
+	PortPeer
 )
 
 // Indexes of [Flow].Failed (enum failure).

@@ -57,6 +57,12 @@ enum closure {
 	CLOSURES,
 };
 
+/* Bits of flow_key.ports. */
+enum {
+	PORT_LOCAL = 1 << 0,
+	PORT_PEER = 1 << 1,
+};
+
 struct flow_key {
 	__u8 local[16]; /* IPv4 as IPv4-mapped IPv6, network order */
 	__u8 peer[16];
@@ -65,9 +71,10 @@ struct flow_key {
 	__u32 translation; /* what NAT makes of it: a value of map translations; 0: nothing */
 	__u16 local_port; /* host order; 0 where the port is not part of the identity */
 	__u16 peer_port;
-	__u8 role;
+	__u8 ports; /* KIND_CONNECTION: which of the two are part of its flow's identity */
+	__u8 role; /* an overflow flow has nothing before it */
 	__u8 kind;
-	__u8 unused[2];
+	__u8 unused;
 };
 
 /*

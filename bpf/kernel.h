@@ -281,6 +281,7 @@ struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 segs_out;
 	__u32 snd_wnd;
+	__u32 mdev_us;
 	__u32 dsack_dups;
 	__u32 delivered_ce;
 	__u32 chrono_start;

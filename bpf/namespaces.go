@@ -23,6 +23,10 @@ import (
 // with the descriptor of a socket in it.
 type namespace struct{ Inode, TGID, FD uint32 }
 
+// maxNamespaces is how many network namespaces are looked into: a hundred times the pods
+// of a host (110 by default). An entry takes memory only during an adoption.
+const maxNamespaces = 16384
+
 // namespaces finds every network namespace that holds a TCP socket which a process has
 // open. An iterator over tcp shows one namespace only, and most hold no socket at all.
 func (s *Sockops) namespaces() ([]namespace, error) {

@@ -30,7 +30,7 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 	struct namespace found = {};
 	struct socket *socket;
 	struct sock *sk;
-	long err;
+	int err; /* before 6.4 the upper half of what the helper returns is not set */
 
 	if (!task || !file)
 		return 0;
@@ -49,10 +49,14 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 	found.tgid = task->tgid;
 	found.fd = ctx->fd;
 	err = bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST);
-	if (!err)
-		bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
-	else if (err != -EEXIST)
+	if (!err) {
+		/* Where the buffer is full the kernel comes again with the same file. */
+		err = bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+		if (err)
+			bpf_map_delete_elem(&namespaces, &found.inode);
+	} else if (err != -EEXIST) {
 		__sync_fetch_and_add(&sockets_of_more_namespaces, 1);
+	}
 	return 0;
 }
 

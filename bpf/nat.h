@@ -41,13 +41,17 @@ static __always_inline void translate(struct flow_key *k, const struct delta *d)
 	__builtin_memcpy(t.local, k->local, sizeof(t.local));
 	__builtin_memcpy(t.peer, k->peer, sizeof(t.peer));
 	id = bpf_map_lookup_elem(&translations, &t);
-	if (id && *id != TRANSLATION_ASK) {
+	if (id && *id != TRANSLATION_ASK && d->flags & CONN_WALKED) {
 		k->translation = *id;
 	} else if (id || !(d->flags & CONN_SETTLED) || !*(volatile bool *)&translations_complete) {
 		k->kind = KIND_CONNECTION;
+		k->ports = (k->local_port ? PORT_LOCAL : 0) | (k->peer_port ? PORT_PEER : 0);
 		k->local_port = d->local_port;
 		k->peer_port = d->peer_port;
 	}
+	/* Whoever has these ports next is another connection. */
+	if (id && d->flags & CONN_ENDED)
+		bpf_map_delete_elem(&translations, &t);
 }
 
 #endif

@@ -150,6 +150,7 @@ static __noinline void close(struct conn *c, struct sock *sk, struct tcp_sock *t
 	else
 		take_held(c, sk, tp, &d, state);
 	key_of(&k, &d, c, sk);
+	d.flags |= CONN_ENDED;
 	c->flags &= ~CONN_LIVE;
 	err = sk->sk_err;
 	acked = fin_acked(tp, state);
@@ -173,31 +174,9 @@ static __noinline void close(struct conn *c, struct sock *sk, struct tcp_sock *t
 		__sync_fetch_and_add(&f->failed[failure_of(err)], 1);
 }
 
-/* change notes a new state; what was counted in the phase that ends is folded as that phase's. */
-static __noinline void change(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
+/* enter notes that the socket is in a new phase. Called with c->lock held. */
+static __always_inline void enter(struct conn *c, struct tcp_sock *tp, __u8 phase, __u32 now)
 {
-	__u8 phase = phase_of(to);
-	struct flow_key k = {};
-	struct delta d = {};
-	bool fold = false;
-	struct flow *f;
-	__u32 now = 0;
-
-	if (phase == c->phase)
-		return;
-	if (phase == PHASE_ESTABLISHED)
-		now = now_us();
-	begin(&d);
-	bpf_spin_lock(&c->lock);
-	if (!(c->flags & CONN_LIVE)) {
-		bpf_spin_unlock(&c->lock);
-		return;
-	}
-	if (tp->total_retrans != c->retransmissions || timeouts_of(c, tp) != c->timeouts) {
-		fold = true;
-		take_held(c, sk, tp, &d, from);
-		key_of(&k, &d, c, sk);
-	}
 	if (c->phase == PHASE_CONNECT)
 		c->flags |= CONN_OPENED; /* a Fast Open server may go straight to FIN_WAIT1 */
 	if (phase == PHASE_ESTABLISHED && c->role == ROLE_CLIENT && c->connect_us) {
@@ -207,13 +186,59 @@ static __noinline void change(struct conn *c, struct sock *sk, struct tcp_sock *
 	if (phase == PHASE_CLOSE)
 		c->segments_at_fin = tp->data_segs_in;
 	c->phase = phase;
-	bpf_spin_unlock(&c->lock);
+}
 
-	if (!fold)
+/* change_folding folds what was counted in the phase that ends as that phase's. */
+static __noinline void change_folding(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, __u8 phase)
+{
+	struct flow_key k = {};
+	struct delta d = {};
+	__u32 now = now_us();
+	struct flow *f;
+
+	begin(&d);
+	bpf_spin_lock(&c->lock);
+	if (!(c->flags & CONN_LIVE)) {
+		bpf_spin_unlock(&c->lock);
 		return;
+	}
+	take_held(c, sk, tp, &d, from);
+	key_of(&k, &d, c, sk);
+	enter(c, tp, phase, now);
+	bpf_spin_unlock(&c->lock);
 	f = flow_of(&k, &d, sk);
 	if (f)
 		add(f, &d);
+}
+
+/* change notes a new state. There is something to fold only if something was retransmitted: most connections go without. */
+static __always_inline void change(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
+{
+	__u8 phase = phase_of(to);
+	__u32 now = 0;
+
+	if (phase == c->phase)
+		return;
+	if (phase == PHASE_ESTABLISHED)
+		now = now_us();
+	bpf_spin_lock(&c->lock);
+	if (!(c->flags & CONN_LIVE)) {
+		bpf_spin_unlock(&c->lock);
+		return;
+	}
+	if (tp->total_retrans == c->retransmissions && timeouts_of(c, tp) == c->timeouts) {
+		enter(c, tp, phase, now);
+		bpf_spin_unlock(&c->lock);
+		return;
+	}
+	bpf_spin_unlock(&c->lock);
+	change_folding(c, sk, tp, from, phase);
+}
+
+/* matters says whether a change of state is the end, or one of phase. */
+static __always_inline bool matters(int from, int to)
+{
+	return to == TCP_CLOSE || phase_of(from) != phase_of(to);
 }
 
 static __always_inline void state_changed(struct conn *c, struct sock *sk, struct tcp_sock *tp, int from, int to)
@@ -225,12 +250,15 @@ static __always_inline void state_changed(struct conn *c, struct sock *sk, struc
 }
 
 /* rtt_spill empties the cache of a socket into its flow, to make room for a sample. */
-static __noinline void rtt_spill(struct conn *c, struct sock *sk, __u32 us, __u32 bucket)
+static __noinline void rtt_spill(struct conn *c, struct bpf_sock *bsk, __u32 us, __u32 bucket)
 {
+	struct sock *sk = (struct sock *)bpf_skc_to_tcp_sock(bsk);
 	struct flow_key k = {};
 	struct delta d = {};
 	struct flow *f;
 
+	if (!sk)
+		return;
 	d.round = READ(this_round);
 	bpf_spin_lock(&c->lock);
 	take_rtt(c, &d);
@@ -242,15 +270,34 @@ static __noinline void rtt_spill(struct conn *c, struct sock *sk, __u32 us, __u3
 		histogram_add_cache(&f->rtt, &d.rtt);
 }
 
-static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct sock *sk)
+/*
+ * rtt_before_arguments gives the round-trip time before 6.10, when the callback has none.
+ * tcp_rtt_estimator() calls it before it stores the smoothed value: there is none yet at
+ * the first sample, of which the deviation is then twice the sample, exactly.
+ */
+static __always_inline bool rtt_before_arguments(struct bpf_sock_ops *ctx, struct bpf_sock *sk, __u32 *us)
+{
+	struct tcp_sock *tp;
+
+	*us = ctx->srtt_us >> 3;
+	if (*us) {
+		__sync_fetch_and_add(&smoothed_rtt, 1);
+		return true;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return false;
+	*us = tp->mdev_us >> 1;
+	return true;
+}
+
+static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c, struct bpf_sock *sk)
 {
 	__u32 us = ctx->args[0], bucket;
 	bool full;
 
-	if (!ctx->args[1]) { /* before 6.10 the callback has no arguments: srtt is never 0 */
-		us = ctx->srtt_us >> 3;
-		__sync_fetch_and_add(&smoothed_rtt, 1);
-	}
+	if (!ctx->args[1] && !rtt_before_arguments(ctx, sk, &us))
+		return;
 	bucket = rtt_bucket(us);
 	bpf_spin_lock(&c->lock);
 	full = !rtt_cache_add(&c->rtt, us, bucket);
@@ -280,6 +327,8 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 	default:
 		return 1;
 	}
+	if (op == BPF_SOCK_OPS_STATE_CB && !matters(ctx->args[0], ctx->args[1]))
+		return 1;
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
@@ -303,15 +352,16 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 			watch(ctx, sk, ROLE_CLIENT, PHASE_ESTABLISHED, CONN_SYN_COUNTED | CONN_OPENED);
 		return 1;
 	}
+	if (op == BPF_SOCK_OPS_RTT_CB) {
+		rtt_sampled(ctx, c, sk);
+		return 1;
+	}
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return 1;
 	switch (op) {
 	case BPF_SOCK_OPS_STATE_CB:
 		state_changed(c, (struct sock *)tp, tp, ctx->args[0], ctx->args[1]);
-		break;
-	case BPF_SOCK_OPS_RTT_CB:
-		rtt_sampled(ctx, c, (struct sock *)tp);
 		break;
 	case BPF_SOCK_OPS_RTO_CB:
 		if (ctx->args[2]) /* the kernel gives up instead of retransmitting */
@@ -339,7 +389,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 
 __u32 walked;
 
-/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from two walks follows how long a jiffy is. */
+/* When the last walk ended, in jiffies and by CLOCK_MONOTONIC: from both follows how long a jiffy is. */
 __u64 clock_jiffies;
 __u64 clock_ns;
 
@@ -397,6 +447,7 @@ int flow_walk(struct bpf_iter__bpf_sk_storage_map *ctx)
 	else
 		take_walking(c, (struct sock *)tp, tp, &d);
 	key_of(&k, &d, c, (struct sock *)tp);
+	c->flags |= CONN_WALKED; /* from here on, not yet for this fold */
 	bpf_spin_unlock(&c->lock);
 	if (unflagged)
 		__sync_fetch_and_add(&traced_sockets, 1);

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -33,9 +34,19 @@ type Options struct {
 	// NAT gives each connection a flow of its own until its translation is known (see
 	// [Sockops.Translate]).
 	NAT bool
+	// Trace attaches the state tracepoint from the start. Without it that is done once
+	// another program is found that may take the callbacks of sockets.
+	Trace bool
 	// Detail are the groups of counters to keep besides the usual ones.
 	Detail DetailGroup
+	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
+	// pinned: it goes on after Close, and the next Load with the same path goes on with
+	// it. Empty: everything ends with the process.
+	PinPath string
 }
+
+// firstRound is what this_round begins with (conn.h).
+const firstRound = 1
 
 // overflowFlows are held besides MaxFlows: one per network type and role.
 const overflowFlows = 2 * roles
@@ -43,18 +54,22 @@ const overflowFlows = 2 * roles
 // Sockops is the loaded and attached kernel side. Its methods may be called from
 // several goroutines where they say so.
 type Sockops struct {
-	objects sockopsObjects
-	cgroup  link.Link
-	path    string // of the cgroup
-	walk    *link.Iter
-	tracing link.Link // nil unless adopted sockets need it; see Adopt
-	synacks link.Link // nil where the kernel has no such tracepoint
-	windows link.Link // nil unless DetailZeroWindows
-	round   uint32    // this_round in conn.h: its parity is the flow table in use
-	detail  DetailGroup
-	clock   jiffyClock
+	objects     sockopsObjects
+	cgroup      link.Link
+	path        string // of the cgroup
+	walk        *link.Iter
+	synacks     link.Link // nil where the kernel has no such tracepoint
+	windows     link.Link // nil unless DetailZeroWindows
+	round       uint32    // this_round in conn.h: its parity is the flow table in use
+	detail      DetailGroup
+	traceAlways bool
+	jiffy       time.Duration
+	pins        *pins // nil without PinPath
 
 	batch batch
+
+	attaching sync.Mutex
+	tracing   link.Link // nil unless sockets need it that have no callbacks; see trace
 
 	closing sync.Once
 	closed  error
@@ -66,6 +81,9 @@ type Sockops struct {
 func Load(o Options) (*Sockops, error) {
 	if o.MaxFlows <= 0 || o.MaxSockets <= 0 {
 		return nil, fmt.Errorf("room for %d flows and %d sockets: must be at least one of each", o.MaxFlows, o.MaxSockets)
+	}
+	if err := tooOld(); err != nil { // what its verifier says of the programs would only hide it
+		return nil, err
 	}
 	path, id, err := findCgroup(o.CgroupPath)
 	if err != nil {
@@ -80,11 +98,20 @@ func Load(o Options) (*Sockops, error) {
 	}
 
 	s := &Sockops{
-		round:  1, // this_round in conn.h
-		detail: o.Detail,
-		batch:  newBatch(o.Detail != 0),
+		round:       firstRound,
+		detail:      o.Detail,
+		traceAlways: o.Trace,
+		batch:       newBatch(o.Detail != 0),
 	}
-	if err := spec.LoadAndAssign(&s.objects, nil); err != nil {
+	if o.PinPath != "" {
+		if s.pins, err = openPins(o.PinPath, spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.load(spec); err != nil {
+		if s.pins != nil {
+			s.pins.close()
+		}
 		if unsupported := Supported(); unsupported != nil {
 			err = fmt.Errorf("%w: %w", unsupported, err)
 		}
@@ -110,6 +137,8 @@ func configure(spec *ebpf.CollectionSpec, o *Options, cgroup uint64) error {
 		}
 	}
 	// The buckets of a hash table are made when it is.
+	spec.Maps[sockopsMapNamespaces].MaxEntries = maxNamespaces
+	spec.Maps[sockopsMapNamespaces].Flags = unix.BPF_F_NO_PREALLOC
 	if !o.Containers {
 		spec.Maps[sockopsMapCgroups].MaxEntries = 1
 	}
@@ -128,10 +157,22 @@ func configure(spec *ebpf.CollectionSpec, o *Options, cgroup uint64) error {
 	)
 }
 
+func (s *Sockops) load(spec *ebpf.CollectionSpec) error {
+	if s.pins != nil {
+		return s.pins.load(spec, &s.objects)
+	}
+	return spec.LoadAndAssign(&s.objects, nil)
+}
+
 func (s *Sockops) attach(path string) error {
 	s.path = path
+	if s.pins != nil {
+		if err := s.resume(); err != nil {
+			return err
+		}
+	}
 	for slot := range uint32(2) {
-		if err := s.reserveOverflow(s.table(slot)); err != nil {
+		if err := reserveOverflow(s.table(slot)); err != nil {
 			return err
 		}
 	}
@@ -140,21 +181,41 @@ func (s *Sockops) attach(path string) error {
 	if err != nil {
 		return fmt.Errorf("attach the socket iterator: %w", explain(err))
 	}
-	s.cgroup, err = link.AttachCgroup(link.CgroupOptions{
+	if s.pins == nil {
+		s.cgroup, err = s.attachCgroup(path)
+	} else {
+		err = s.takeOver(path)
+	}
+	if err != nil {
+		return err
+	}
+	if s.detail&DetailZeroWindows != 0 {
+		if s.windows, err = s.attachTracing(s.objects.FlowWindow, pinWindows); err != nil {
+			return fmt.Errorf("attach to the tracepoint tcp_probe (for the zero windows): %w", explain(err))
+		}
+	}
+	s.synacks, _ = s.attachTracing(s.objects.FlowSynack, pinSynacks)
+	return s.readJiffy()
+}
+
+func (s *Sockops) attachCgroup(path string) (link.Link, error) {
+	l, err := link.AttachCgroup(link.CgroupOptions{
 		Path:    path,
 		Attach:  ebpf.AttachCGroupSockOps,
 		Program: s.objects.FlowSockops,
 	})
 	if err != nil {
-		return fmt.Errorf("attach sockops to cgroup %q: %w", path, explain(err))
+		return nil, fmt.Errorf("attach sockops to cgroup %q: %w", path, explain(err))
 	}
-	if s.detail&DetailZeroWindows != 0 {
-		if s.windows, err = link.AttachTracing(link.TracingOptions{Program: s.objects.FlowWindow}); err != nil {
-			return fmt.Errorf("attach to the tracepoint tcp_probe (for the zero windows): %w", explain(err))
-		}
+	return l, nil
+}
+
+// attachTracing attaches to a tracepoint; pin is what the link is called where there are pins.
+func (s *Sockops) attachTracing(p *ebpf.Program, pin string) (link.Link, error) {
+	if s.pins != nil {
+		return s.pins.attachTracing(p, pin)
 	}
-	s.synacks, _ = link.AttachTracing(link.TracingOptions{Program: s.objects.FlowSynack})
-	return s.readClock() // the walk that it needs is short: next to nothing is watched yet
+	return link.AttachTracing(link.TracingOptions{Program: p})
 }
 
 // table gives the flow table of a round, or of a slot.
@@ -165,12 +226,13 @@ func (s *Sockops) table(round uint32) *ebpf.Map {
 	return s.objects.FlowsB
 }
 
-// reserveOverflow makes the overflow flows of an empty table.
-func (s *Sockops) reserveOverflow(table *ebpf.Map) error {
+// reserveOverflow makes the overflow flows of a table that has none.
+func reserveOverflow(table *ebpf.Map) error {
 	none := make([]byte, table.ValueSize())
 	for _, kind := range []uint8{KindOverflowIPv4, KindOverflowIPv6} {
 		for role := range uint8(roles) {
-			if err := table.Put(&FlowKey{Kind: kind, Role: role}, none); err != nil {
+			err := table.Update(&FlowKey{Kind: kind, Role: role}, none, ebpf.UpdateNoExist)
+			if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 				return fmt.Errorf("reserve the overflow flows: %w", err)
 			}
 		}
@@ -183,21 +245,35 @@ func (s *Sockops) reserveOverflow(table *ebpf.Map) error {
 // group of it was asked for. After an error part of the round may have been handed over;
 // the rest comes with the next harvest.
 //
-// Not safe for concurrent use.
+// With pins a round has to be settled before the next harvest, see [Sockops.Settle].
+//
+// Not safe for concurrent use with itself or Close.
 func (s *Sockops) Harvest(yield Yield) error {
-	if err := s.drain(s.round+1, yield); err != nil { // what an interrupted harvest left
+	if s.pins != nil {
+		return s.harvestPinned(yield)
+	}
+	leftover := func(k *FlowKey, f *Flow, d *Detail) { // of a harvest that failed midway: its levels are old
+		f.Open = [phases]uint32{}
+		yield(k, f, d)
+	}
+	if err := s.drain(s.round+1, leftover); err != nil {
 		return err
 	}
-	if err := readAll(s.walk); err != nil {
-		return fmt.Errorf("walk the sockets: %w", err)
-	}
-	if err := errors.Join(s.readClock(), s.trace()); err != nil {
+	if err := s.fold(); err != nil {
 		return err
 	}
 	if err := s.beginRound(); err != nil {
 		return err
 	}
 	return s.drain(s.round-1, yield)
+}
+
+// fold brings the flow table in use up to date with every socket.
+func (s *Sockops) fold() error {
+	if err := readAll(s.walk); err != nil {
+		return fmt.Errorf("walk the sockets: %w", err)
+	}
+	return s.trace()
 }
 
 // Yield takes one flow of a harvest.
@@ -242,38 +318,25 @@ func drainReader(r io.Reader, w io.Writer) error {
 // drain empties the table of a round in which the kernel is not.
 func (s *Sockops) drain(round uint32, yield Yield) error {
 	table := s.table(round)
-	var cursor ebpf.MapBatchCursor
-	for {
-		n, err := s.batch.take(table, &cursor)
-		for i := range n {
-			key, flow, detail := s.batch.at(i)
-			if key.Kind == KindFlow || key.Kind == KindConnection || *flow != (Flow{}) {
-				yield(key, flow, detail)
-			}
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return s.reserveOverflow(table)
-		case errors.Is(err, unix.ENOSPC): // a bucket holds more than the batch does
-			s.batch.grow()
-		default:
-			return fmt.Errorf("drain the flow table: %w", err)
-		}
+	if err := s.batch.each(table.BatchLookupAndDelete, new(ebpf.MapBatchCursor), yield); err != nil {
+		return fmt.Errorf("drain the flow table: %w", err)
 	}
+	return reserveOverflow(table)
 }
 
 // trace attaches the tracepoint that folds sockets without callbacks, once there are
 // any, or another program that might take them.
 func (s *Sockops) trace() error {
+	s.attaching.Lock()
+	defer s.attaching.Unlock()
 	var traced uint64
 	if err := s.objects.TracedSockets.Get(&traced); err != nil {
 		return err
 	}
-	if s.tracing != nil || traced == 0 && !s.others() {
+	if s.tracing != nil || traced == 0 && !s.traceAlways && !s.others() {
 		return nil
 	}
-	t, err := link.AttachTracing(link.TracingOptions{Program: s.objects.FlowState})
+	t, err := s.attachTracing(s.objects.FlowState, pinTracing)
 	if err != nil {
 		return fmt.Errorf("attach the state tracepoint: %w", explain(err))
 	}
@@ -281,7 +344,7 @@ func (s *Sockops) trace() error {
 	return nil
 }
 
-// Stats are totals since [Load], but for Sockets.
+// Stats are totals since [Load], with pins since the first one, but for Sockets.
 type Stats struct {
 	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
 	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
@@ -308,14 +371,17 @@ func (s *Sockops) Stats() (Stats, error) {
 }
 
 // Close stops counting, takes back the callback flags of the sockets that still live,
-// and frees everything. A last harvest has to come before. Safe to call twice; not
-// during a harvest or an adoption.
+// and frees everything. With pins it does none of this: the kernel goes on counting for
+// the next process. A last harvest has to come before. Safe to call twice; not during a
+// harvest or an adoption.
 func (s *Sockops) Close() error {
 	s.closing.Do(func() {
 		var errs []error
 		if s.cgroup != nil {
 			errs = append(errs, s.cgroup.Close())
-			s.release()
+			if s.pins == nil {
+				s.release()
+			}
 		}
 		for _, l := range []link.Link{s.tracing, s.synacks, s.windows} {
 			if l != nil {
@@ -325,7 +391,11 @@ func (s *Sockops) Close() error {
 		if s.walk != nil {
 			errs = append(errs, s.walk.Close())
 		}
-		s.closed = errors.Join(append(errs, s.objects.Close())...)
+		errs = append(errs, s.objects.Close())
+		if s.pins != nil {
+			errs = append(errs, s.pins.close()) // last: the next process may begin
+		}
+		s.closed = errors.Join(errs...)
 	})
 	return s.closed
 }

@@ -106,9 +106,10 @@ type sockopsFlowKey struct {
 	Translation uint32
 	LocalPort   uint16
 	PeerPort    uint16
+	Ports       uint8
 	Role        uint8
 	Kind        uint8
-	Unused      [2]uint8
+	Unused      uint8
 }
 
 type sockopsHistogram struct {

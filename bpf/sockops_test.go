@@ -7,6 +7,7 @@ package bpf
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -18,13 +19,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/features"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(victimEnv); config != "" {
+		if err := runVictim(config); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // load attaches the programs to a cgroup of the test's own, into which this process moves,
 // so that the machine's other connections are not counted.
@@ -52,6 +63,13 @@ func supported(t testing.TB) error {
 		t.Skip(err)
 	}
 	return err
+}
+
+func kernelOlderThan(t testing.TB, major, minor uint32) bool {
+	t.Helper()
+	v, err := features.LinuxVersionCode()
+	require.NoError(t, err)
+	return v < major<<16|minor<<8
 }
 
 // totals sums what harvests hand over, by role of the local end.
@@ -193,6 +211,9 @@ func TestBytesAndConnectionsAreExactWhileHarvestsNeverPause(t *testing.T) {
 		{"IPv4-mapped", "tcp", "[::]:0", "127.0.0.1", 2_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() { // emulation takes minutes for all
+				tt.connections /= 10
+			}
 			p := load(t, Options{})
 			sum := totals{}
 			ctx, stop := context.WithCancel(t.Context())
@@ -282,7 +303,15 @@ func TestOpenConnectionsAreAdoptedWithTheirRole(t *testing.T) {
 	assert.EqualValues(t, 7, sum.of(RoleClient).Received)
 	assert.EqualValues(t, 7, sum.of(RoleServer).Sent)
 	assert.EqualValues(t, 1, sum.of(RoleServer).Open[PhaseEstablished])
-	assert.NotZero(t, sum.of(RoleClient).Rtt.Count, "callbacks were set")
+	stats, err := p.Stats()
+	require.NoError(t, err)
+	if kernelOlderThan(t, 6, 12) { // an iterator may not set callback flags
+		assert.GreaterOrEqual(t, stats.Traced, uint64(2))
+		assert.Zero(t, sum.of(RoleClient).Rtt.Count)
+	} else {
+		assert.Zero(t, stats.Traced)
+		assert.NotZero(t, sum.of(RoleClient).Rtt.Count)
+	}
 
 	say(t, client, server, 3)
 	client.Close()
@@ -368,7 +397,11 @@ func TestHowConnectionsFail(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotZero(t, info.Total_retrans)
 	assert.EqualValues(t, info.Total_retrans, got.Retransmissions[PhaseConnect])
-	assert.EqualValues(t, info.Total_rto, got.Timeouts[PhaseConnect])
+	timeouts := uint64(info.Total_rto)
+	if kernelOlderThan(t, 6, 7) { // it does not count them there: one expired before each SYN that was sent again
+		timeouts = uint64(info.Total_retrans)
+	}
+	assert.Equal(t, timeouts, got.Timeouts[PhaseConnect])
 	assert.Zero(t, got.Sent)
 
 	fd = dialFull(t, full, 6)

@@ -78,13 +78,21 @@ func tail(lines []string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "; ")
 }
 
-// Supported says in one sentence why this process cannot count connections here: an old
-// kernel, no BTF, no cgroup2 mount, a missing capability; nil if nothing stands against it.
-func Supported() error {
-	// sk_storage from iterators came with 5.11; 5.15 is the oldest long-term kernel that has all we use.
+// tooOld says that the programs need a newer kernel: sk_storage from iterators came with
+// 5.11, and 5.15 is the oldest long-term kernel that has all we use.
+func tooOld() error {
 	const oldest = 5<<16 | 15<<8
 	if v, err := features.LinuxVersionCode(); err == nil && v < oldest {
 		return fmt.Errorf("kernel %d.%d is too old (needs 5.15 or newer)", v>>16, v>>8&0xff)
+	}
+	return nil
+}
+
+// Supported says in one sentence why this process cannot count connections here: an old
+// kernel, no BTF, no cgroup2 mount, a missing capability; nil if nothing stands against it.
+func Supported() error {
+	if err := tooOld(); err != nil {
+		return err
 	}
 	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
 		return fmt.Errorf("no BTF of the kernel: %w (needs a kernel built with CONFIG_DEBUG_INFO_BTF)", err)

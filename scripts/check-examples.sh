@@ -8,6 +8,7 @@
 #   check-examples.sh COLLECTOR
 set -euo pipefail
 collector=$(readlink -f "$1")
+tools=$(readlink -f "$(dirname "$0")/../tools/deploy")
 # Its test runs it in a repository of its own.
 cd "${CHECK_EXAMPLES_REPOSITORY:-$(dirname "$0")/..}"
 
@@ -15,6 +16,15 @@ failed=0
 complain() {
   echo "check-examples: $1" >&2
   failed=1
+}
+
+# Builds a kustomization, and decodes each of its resources strictly.
+manifests() {
+  if [[ -n ${CHECK_EXAMPLES_MANIFESTS:-} ]]; then
+    "$CHECK_EXAMPLES_MANIFESTS" "$1"
+  else
+    (cd "$tools" && go run ./manifests "$1")
+  fi
 }
 
 validated=0
@@ -37,8 +47,14 @@ while IFS= read -r -d '' file; do
     examples/*/topology*.yaml | examples/*/monitors*.yaml)
       [[ -f examples/inputs_test.go ]] || complain "$file is read by no test (examples/inputs_test.go is gone)"
       ;;
+    examples/*/kustomization.yaml)
+      manifests "$PWD/$folder" >/dev/null || complain "$file: kustomize or the Kubernetes API refuses it"
+      ;;
     examples/*)
-      if ! grep -q '^service:' "$file"; then
+      if [[ -f $folder/kustomization.yaml ]] && grep -q '^apiVersion:' "$file"; then
+        # Read with the kustomization, if it is one of its resources.
+        grep -qE "^ *- *$(basename "$file") *\$" "$folder/kustomization.yaml" || complain "$file is no resource of $folder/kustomization.yaml"
+      elif ! grep -q '^service:' "$file"; then
         complain "$file is no collector configuration, and no check reads it"
       # In its own folder, as a user would run it: paths in it are relative to that.
       elif (cd "$folder" && "$collector" validate --config "$(basename "$file")"); then

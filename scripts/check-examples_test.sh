@@ -17,6 +17,14 @@ cat >"$collector" <<'SH'
 SH
 chmod 755 "$collector"
 
+# The same for manifests.
+manifests=$work/manifests
+cat >"$manifests" <<'SH'
+#!/bin/sh
+! grep -q refuse "$1/kustomization.yaml"
+SH
+chmod 755 "$manifests"
+
 # A repository with one good configuration.
 new_repository() {
   repository=$(mktemp -d "$work/repository.XXXX")
@@ -32,7 +40,7 @@ write() {
 # expect WANTED-STATUS WANTED-WORDS
 expect() {
   local status=0 output
-  output=$(CHECK_EXAMPLES_REPOSITORY=$repository "$check" "$collector" 2>&1) || status=$?
+  output=$(CHECK_EXAMPLES_REPOSITORY=$repository CHECK_EXAMPLES_MANIFESTS=$manifests "$check" "$collector" 2>&1) || status=$?
   if [[ $status != "$1" || $output != *"$2"* ]]; then
     printf 'FAIL: %s: status %s (wanted %s), should say "%s":\n%s\n' "$case_name" "$status" "$1" "$2" "$output"
     failed=1
@@ -75,6 +83,23 @@ start "a topology that a test reads"
 write examples/quickstart/topology.yaml 'vpcs: []'
 write examples/inputs_test.go 'package examples'
 expect 0 "ok  1 collector configurations"
+
+start "manifests of a kustomization"
+write examples/k8s/kustomization.yaml 'resources:
+  - thing.yaml'
+write examples/k8s/thing.yaml 'apiVersion: v1'
+write examples/k8s/config.yaml 'service: {}'
+expect 0 "ok  2 collector configurations"
+
+start "a kustomization that is refused"
+write examples/k8s/kustomization.yaml 'resources: [] # refuse'
+expect 1 "examples/k8s/kustomization.yaml: kustomize or the Kubernetes API refuses it"
+
+start "a manifest that is in no kustomization"
+write examples/k8s/kustomization.yaml 'resources:
+  - something.yaml'
+write examples/k8s/thing.yaml 'apiVersion: v1'
+expect 1 "examples/k8s/thing.yaml is no resource of examples/k8s/kustomization.yaml"
 
 start "no configuration at all is not success"
 rm -r "$repository/examples"

@@ -10,6 +10,8 @@
 #   setup.sh test        all that the tests call
 #   setup.sh generate    the compiler of the eBPF objects
 #   setup.sh race        the C compiler that Go's race detector needs
+#   setup.sh kernels     QEMU for amd64 and arm64, to boot other kernels
+#   setup.sh kernels-short  QEMU for amd64
 #
 # SETUP_ROOT is put before each file this script looks at; its test uses it.
 set -euo pipefail
@@ -19,6 +21,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 root=${SETUP_ROOT:-}
 problems=()
+suites="" # of Debian, instead of this machine's own
 
 problem() { problems+=("$1"); }
 
@@ -95,6 +98,10 @@ install_packages() {
   echo "setup: installing ${packages[*]}"
   # A lock held by an unattended upgrade is worth two minutes of waiting.
   local apt=(apt-get -qq -o DPkg::Lock::Timeout=120)
+  # The last of the suites is the one to prefer.
+  if [[ -n $suites ]]; then
+    apt=(scripts/apt-suite.sh "$suites" "$(dpkg --print-architecture)" apt-get -t "${suites##*,}")
+  fi
   export DEBIAN_FRONTEND=noninteractive
   hold_services
   if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}" >/dev/null; }; then
@@ -127,6 +134,37 @@ need_commands() {
   done
 }
 
+# Linux 6.12 crashes in QEMU 7.2, and once in a while 6.1: cmpxchg16b leaves wrong flags. 10 is the oldest that was
+# seen to run them.
+qemu_oldest=10
+
+qemu_version() { "$1" --version 2>/dev/null | sed -nE '1s/.* version ([0-9]+)\..*/\1/p'; }
+
+# need_qemu command:package … installs emulators that are missing or too old, from the backports of this release where
+# its own are.
+need_qemu() {
+  local pair packages=() version candidate release
+  for pair in "$@"; do
+    version=$(qemu_version "${pair%%:*}" || true)
+    ((${version:-0} >= qemu_oldest)) || packages+=("${pair#*:}")
+  done
+  ((${#packages[@]})) || return 0
+  if have apt-cache; then
+    candidate=$(apt-cache policy "${packages[0]}" | sed -nE 's/^ *Candidate: ([0-9]+:)?([0-9]+)\..*/\2/p')
+    release=$(sed -n 's/^VERSION_CODENAME=//p' "$root/etc/os-release" 2>/dev/null || true)
+    if ((${candidate:-$qemu_oldest} < qemu_oldest)); then
+      suites=$release,$release-backports
+    fi
+  fi
+  install_packages "${packages[@]}"
+  ((${#problems[@]})) && return 0
+  for pair in "$@"; do
+    version=$(qemu_version "${pair%%:*}" || true)
+    ((${version:-0} >= qemu_oldest)) ||
+      problem "${pair#*:} was installed, but ${pair%%:*} is version \"$version\": $qemu_oldest or later is needed."
+  done
+}
+
 check_machine() {
   check_root
   check_kernel
@@ -136,7 +174,9 @@ check_machine() {
 
 lab_commands=(ip:iproute2 ss:iproute2 tc:iproute2 nft:nftables nsenter:util-linux unshare:util-linux
   sysctl:procps nginx:nginx-light)
-test_commands=("${lab_commands[@]}" ps:procps curl:curl prometheus:prometheus promtool:prometheus)
+# runc and systemd-analyze: the sandboxes in which the deployments of the examples are tried.
+test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus
+  setpriv:util-linux runc:runc systemd-analyze:systemd)
 
 job=${1:-}
 check_go
@@ -159,8 +199,15 @@ case $job in
     ;;
   # Without its recommendations, gcc comes without the C library's headers.
   race) need_commands gcc:gcc gcc:libc6-dev ;;
+  kernels | kernels-short)
+    emulators=(qemu-system-x86_64:qemu-system-x86)
+    [[ $job == kernels-short ]] || emulators+=(qemu-system-aarch64:qemu-system-arm)
+    need_qemu "${emulators[@]}"
+    # To unpack the kernels' packages and their modules.
+    need_commands dpkg-deb:dpkg xz:xz-utils
+    ;;
   *)
-    echo "usage: setup.sh run|demo|test|generate|race" >&2
+    echo "usage: setup.sh run|demo|test|generate|race|kernels|kernels-short" >&2
     exit 2
     ;;
 esac

@@ -39,7 +39,7 @@ for word; do
     nftables) printf "#!/bin/bash\n" >"'"$bin"'/nft"; chmod 755 "'"$bin"'/nft" ;;
   esac
 done'
-  for name in ip ss tc nft nsenter unshare sysctl nginx ps curl prometheus promtool gcc; do command_is "$name" true; done
+  for name in ip ss tc nft nsenter unshare sysctl nginx ps conntrack curl iperf3 setpriv runc systemd-analyze prometheus promtool gcc; do command_is "$name" true; done
   echo 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0' >"$root/proc/mounts"
   echo btf >"$root/sys/kernel/btf/vmlinux"
 }
@@ -133,7 +133,7 @@ refuses
 says "the commands of nftables are missing, and there is no apt-get to install them"
 
 start "make run needs no package at all"
-rm "$bin"/{ip,ss,tc,nft,nginx,ps,curl,prometheus,promtool,apt-get}
+rm "$bin"/{ip,ss,tc,nft,nginx,ps,conntrack,curl,iperf3,prometheus,promtool,apt-get}
 run_setup run
 succeeds
 
@@ -217,6 +217,53 @@ gen_go='//go:generate go tool bpf2go -cc clang-19 x x.c
 //go:generate go tool bpf2go -cc clang-22 y y.c' run_setup generate
 refuses
 says 'do not name one clang-N (found: "19 22")'
+
+# emulator_is VERSION puts a QEMU into the PATH of the case.
+emulator_is() { command_is qemu-system-x86_64 "echo 'QEMU emulator version $1 (Debian 1:$1)'"; }
+
+# debian_has VERSION is what this release's own package of QEMU would be.
+debian_has() {
+  command_is apt-cache "printf 'qemu:\n  Installed: (none)\n  Candidate: 1:$1+dfsg-7\n'"
+  command_is dpkg 'echo amd64'
+  command_is dpkg-deb true
+  command_is xz true
+  mkdir -p "$root/etc" "$root/tree/scripts"
+  echo 'VERSION_CODENAME=bookworm' >"$root/etc/os-release"
+  # Stands for apt with other suites: it brings the emulator of the backports.
+  cat >"$root/tree/scripts/apt-suite.sh" <<SH
+#!/bin/bash
+echo "suite: \$*" >>$root/apt.log
+printf '#!/bin/bash\necho QEMU emulator version 10.0.2\n' >$bin/qemu-system-x86_64
+chmod 755 $bin/qemu-system-x86_64
+SH
+  chmod 755 "$root/tree/scripts/apt-suite.sh"
+}
+
+start "an emulator that is new enough stays"
+debian_has 7.2
+emulator_is 10.0.2
+run_setup kernels-short
+succeeds
+holds test ! -e "$root/apt.log"
+
+start "an emulator that is too old is replaced by that of the backports"
+debian_has 7.2
+emulator_is 7.2.22
+run_setup kernels-short
+succeeds
+holds grep -q '^suite: bookworm,bookworm-backports amd64 apt-get -t bookworm-backports install .*qemu-system-x86$' "$root/apt.log"
+
+start "where the release's own emulator is new enough it is the one"
+debian_has 10.0
+run_setup kernels-short
+refuses # the stand-in brings none
+says 'qemu-system-x86_64 is version "": 10 or later is needed'
+holds grep -q 'install -y --no-install-recommends qemu-system-x86$' "$root/apt.log"
+
+start "both architectures' emulators are for make test-kernels"
+debian_has 10.0
+run_setup kernels
+holds grep -q 'qemu-system-x86 qemu-system-arm$' "$root/apt.log"
 
 start "a word that is no job shows the usage"
 run_setup everything

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Logs of an earlier run would be taken for this one's.
-rm -rf out
+rm -f out/*.log
 took=()
 failed=""
 for step in "$@"; do

@@ -6,3 +6,4 @@
 package tests
 
 //go:generate go tool -modfile=../../tools/go.mod bpf2go -cc clang-19 -strip llvm-strip-19 -tags linux -target bpfel rtt rtt.bpf.c -- -O2 -g -mcpu=v3 -fno-builtin -Wall -Werror -Wpadded -I.. -I../headers
+//go:generate go tool -modfile=../../tools/go.mod bpf2go -cc clang-19 -strip llvm-strip-19 -tags linux -target bpfel fold fold.bpf.c -- -O2 -g -mcpu=v3 -fno-builtin -Wall -Werror -Wpadded -I.. -I../headers

@@ -100,7 +100,7 @@ func (c *client) connect(i int) (*appConn, ConnReport) {
 	if c.config.Mapped && target.Addr().Is4() {
 		target = netip.AddrPortFrom(netip.AddrFrom16(target.Addr().As16()), target.Port())
 	}
-	tcp, failed, err := dial(target, c.config.ReceiveBuffer, c.config.Timeout)
+	tcp, failed, err := dial(target, &c.config)
 	if err != nil {
 		failed.ID = c.base + uint64(i)
 		failed.setError(err)
@@ -109,6 +109,7 @@ func (c *client) connect(i int) (*appConn, ConnReport) {
 		return nil, failed
 	}
 	conn := newAppConn(tcp, began)
+	conn.rec.Remote = target
 	conn.rec.ID = c.base + uint64(i)
 	conn.rec.Connect = time.Since(began)
 	if c.config.Timeout > 0 {

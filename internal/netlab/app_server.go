@@ -32,6 +32,9 @@ type ServerConfig struct {
 	Backlog  int
 	NoAccept bool
 
+	// Multipath and FastOpen accept what [ClientConfig] asks for by the same names.
+	Multipath, FastOpen bool
+
 	// ReceiveBuffer is SO_RCVBUF in bytes; 0 leaves it to the kernel. A slow reader
 	// shows at once when it is small.
 	ReceiveBuffer int
@@ -99,7 +102,7 @@ func listen(config ServerConfig) (*net.TCPListener, error) {
 	if !config.Listen.IsValid() {
 		return nil, errors.New("listen: no address")
 	}
-	fd, err := socket(config.Listen.Addr(), 0, config.ReceiveBuffer)
+	fd, err := socket(config.Listen.Addr(), 0, config.ReceiveBuffer, protocol(config.Multipath))
 	if err != nil {
 		return fail("socket", err)
 	}
@@ -115,6 +118,11 @@ func listen(config ServerConfig) (*net.TCPListener, error) {
 		}
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
 			return fail("IPV6_V6ONLY", err)
+		}
+	}
+	if config.FastOpen {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, defaultBacklog); err != nil {
+			return fail("TCP_FASTOPEN", err)
 		}
 	}
 	if err := unix.Bind(fd, sockaddr(config.Listen)); err != nil {

@@ -38,6 +38,8 @@ func TestBothEndsCountTheSameBytes(t *testing.T) {
 		"both ways at a time":   {Duplex: true, Close: CloseByServer},
 		"three exchanges":       {Exchanges: 3, Close: CloseByServer},
 		"IPv4-mapped":           {Mapped: true},
+		"Multipath TCP":         {Multipath: true},
+		"Fast Open":             {FastOpen: true},
 		"nothing but a header":  {Upload: Exactly(0), Download: Exactly(0)},
 		"a download only":       {Upload: Exactly(0), Close: CloseByServer},
 		"many of little at all": {Connections: 300, Concurrency: 50, Upload: Size{0, 10}, Download: Size{0, 10}},

@@ -70,6 +70,11 @@ type ClientConfig struct {
 	Concurrency int
 	Interval    time.Duration
 
+	// Multipath asks for Multipath TCP: its subflows are TCP connections. FastOpen sends the
+	// first bytes with the SYN, once a connection before it got a cookie from the server; the
+	// node's net.ipv4.tcp_fastopen must allow it.
+	Multipath, FastOpen bool
+
 	// A connection makes a number of Exchanges, 0 is 1: a header of 40 bytes and an
 	// upload from the client, then a download from the server; with Duplex the two go
 	// on at the same time. Sizes are drawn anew for each. Seed makes them the same in

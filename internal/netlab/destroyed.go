@@ -44,6 +44,10 @@ type TCPInfo struct {
 
 	TotalRetrans uint32
 
+	// MinRTT is the smallest round-trip time of late, in microseconds; like what follows, only
+	// from [Node.WatchDestroyed].
+	MinRTT uint32
+
 	// What the sender waited for, in microseconds: Busy includes the other two. Only from
 	// [Node.WatchDestroyed], like what follows.
 	Busy, ReceiverWindowLimited, SendBufferLimited uint64

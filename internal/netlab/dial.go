@@ -17,14 +17,20 @@ import (
 
 // dial opens a connection by hand: Go's own would make an IPv4 socket for an
 // IPv4-mapped address. On failure the record has what is known of the socket.
-func dial(target netip.AddrPort, receiveBuffer int, timeout time.Duration) (*net.TCPConn, ConnReport, error) {
+func dial(target netip.AddrPort, config *ClientConfig) (*net.TCPConn, ConnReport, error) {
 	rec := ConnReport{Remote: target}
 	fail := func(err error) (*net.TCPConn, ConnReport, error) {
 		return nil, rec, &opError{"connect", err}
 	}
-	fd, err := socket(target.Addr(), unix.SOCK_NONBLOCK, receiveBuffer)
+	fd, err := socket(target.Addr(), unix.SOCK_NONBLOCK, config.ReceiveBuffer, protocol(config.Multipath))
 	if err != nil {
 		return fail(err)
+	}
+	if config.FastOpen {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1); err != nil {
+			unix.Close(fd)
+			return fail(err)
+		}
 	}
 	rec.Cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	err = unix.Connect(fd, sockaddr(target))
@@ -41,8 +47,8 @@ func dial(target netip.AddrPort, receiveBuffer int, timeout time.Duration) (*net
 	file := os.NewFile(uintptr(fd), "tcp")
 	defer file.Close()
 	if err != nil {
-		if timeout > 0 {
-			if err := file.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+		if config.Timeout > 0 {
+			if err := file.SetWriteDeadline(time.Now().Add(config.Timeout)); err != nil {
 				return fail(err)
 			}
 		}
@@ -76,13 +82,20 @@ func dial(target netip.AddrPort, receiveBuffer int, timeout time.Duration) (*net
 	return conn.(*net.TCPConn), rec, nil
 }
 
+func protocol(multipath bool) int {
+	if multipath {
+		return unix.IPPROTO_MPTCP
+	}
+	return unix.IPPROTO_TCP
+}
+
 // socket opens a TCP socket of the family of addr.
-func socket(addr netip.Addr, flags, receiveBuffer int) (int, error) {
+func socket(addr netip.Addr, flags, receiveBuffer, protocol int) (int, error) {
 	family := unix.AF_INET6
 	if addr.Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, protocol)
 	if err != nil {
 		return -1, err
 	}

@@ -38,7 +38,7 @@
 //   - What the kernel says at the end of each TCP socket: [Node.WatchDestroyed], and
 //     the same by the program ss, [Node.WatchDestroyedBySS].
 //
-// A lab needs root, nftables with its ingress hook, veth and cgroup2 (Linux 5.15
+// A lab needs root, veth and cgroup2, its faults nftables with the ingress hook (Linux 5.15
 // is enough): [Supported] says what is missing. It changes nothing of the machine
 // but /run/netns, which becomes a mount point as by "ip netns add". Several labs
 // may be there at once, in one process or in many. All that a lab leaves visible

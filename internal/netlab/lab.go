@@ -89,7 +89,7 @@ func (l *Lab) Start(ctx context.Context) error {
 		l.state = closed
 		return err
 	}
-	if err := Supported(); err != nil {
+	if err := nodesSupported(); err != nil {
 		l.state = closed
 		return err
 	}

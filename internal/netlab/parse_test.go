@@ -26,6 +26,7 @@ func TestOffsetsOfTCPInfoAreThoseOfTheKernel(t *testing.T) {
 		tcpiBytesReceived: unsafe.Offsetof(i.Bytes_received),
 		tcpiSegsOut:       unsafe.Offsetof(i.Segs_out),
 		tcpiSegsIn:        unsafe.Offsetof(i.Segs_in),
+		tcpiMinRTT:        unsafe.Offsetof(i.Min_rtt),
 		tcpiDataSegsIn:    unsafe.Offsetof(i.Data_segs_in),
 		tcpiDataSegsOut:   unsafe.Offsetof(i.Data_segs_out),
 		tcpiBytesSent:     unsafe.Offsetof(i.Bytes_sent),
@@ -82,13 +83,13 @@ func TestAnnouncementIsDecoded(t *testing.T) {
 	assert.EqualValues(t, binary.NativeEndian.Uint16([]byte{240, 241}), d.Info.TotalRTO)
 	assert.EqualValues(t, binary.NativeEndian.Uint32([]byte{100, 101, 102, 103}), d.Info.TotalRetrans)
 
-	d, err = parseDestroyed(announcement(unix.AF_INET6, tcpiBytesEnd)) // an older kernel
+	d, err = parseDestroyed(announcement(unix.AF_INET6, tcpiDSACKDupsEnd)) // an older kernel
 	require.NoError(t, err)
 	assert.False(t, d.Info.HasTotalRTO)
 	assert.Zero(t, d.Info.TotalRTO)
 	assert.Equal(t, "a00:1::ffff:a00:1", d.Local.Addr().String())
 
-	_, err = parseDestroyed(announcement(unix.AF_INET, tcpiBytesEnd-1))
+	_, err = parseDestroyed(announcement(unix.AF_INET, tcpiDSACKDupsEnd-1))
 	assert.ErrorIs(t, err, errTruncated)
 	_, err = parseDestroyed(announcement(99, unix.SizeofTCPInfo))
 	assert.Error(t, err)
@@ -113,7 +114,7 @@ func TestNetlinkErrorsEndTheWalk(t *testing.T) {
 
 func FuzzAnnouncement(f *testing.F) {
 	f.Add(netlinkMessage(sockDiagByFamily, announcement(unix.AF_INET, unix.SizeofTCPInfo)))
-	f.Add(netlinkMessage(sockDiagByFamily, announcement(unix.AF_INET6, tcpiBytesEnd)))
+	f.Add(netlinkMessage(sockDiagByFamily, announcement(unix.AF_INET6, tcpiDSACKDupsEnd)))
 	f.Add(append(netlinkMessage(unix.NLMSG_NOOP, make([]byte, 5)), 0, 0, 0))
 	f.Add(netlinkMessage(unix.NLMSG_ERROR, []byte{1, 2, 3, 4}))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -81,6 +81,7 @@ const (
 	tcpiBytesReceived = 128
 	tcpiSegsOut       = 136
 	tcpiSegsIn        = 140
+	tcpiMinRTT        = 148
 	tcpiDataSegsIn    = 152
 	tcpiDataSegsOut   = 156
 	tcpiBusyTime      = 168
@@ -111,6 +112,7 @@ func parseTCPInfo(b []byte) (TCPInfo, error) {
 		DataSegsOut:   u32(b[tcpiDataSegsOut:]),
 		DataSegsIn:    u32(b[tcpiDataSegsIn:]),
 		TotalRetrans:  u32(b[tcpiTotalRetrans:]),
+		MinRTT:        u32(b[tcpiMinRTT:]),
 
 		Busy:                  u64(b[tcpiBusyTime:]),
 		ReceiverWindowLimited: u64(b[tcpiRwndLimited:]),

@@ -16,26 +16,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported reports whether a lab can be made here: nil, or one sentence that says
-// what is missing. It tries the things themselves, in a namespace that is gone
-// when it returns, once per process.
-func Supported() error { return supported() }
+// Supported reports whether a lab can be made here, and every fault: nil, or one
+// sentence that says what is missing. It tries the things themselves, in a namespace
+// that is gone when it returns, once per process.
+func Supported() error {
+	if err := nodesSupported(); err != nil {
+		return err
+	}
+	return faultsSupported()
+}
 
-var supported = sync.OnceValue(func() error {
+// nodesSupported is all that [Lab.Start] needs: many kernels have no ingress hook.
+var nodesSupported = sync.OnceValue(func() error {
 	if os.Geteuid() != 0 {
 		return errors.New("netlab: needs root, to make network namespaces and cgroups")
-	}
-	if _, err := lookTool("nft"); err != nil {
-		return err
 	}
 	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("netlab: cannot make a network namespace (needs CAP_SYS_ADMIN): %w", err)
 		}
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = "probe"
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer"}); err != nil {
+		if err := addProbe(); err != nil {
 			return fmt.Errorf("netlab: cannot make a veth pair (needs the kernel's veth driver): %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	cc, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if err == nil && !strings.Contains(string(cc), "cubic") {
+		return errors.New("netlab: the kernel has no TCP congestion control \"cubic\"")
+	}
+	return cgroupSupported()
+})
+
+var faultsSupported = sync.OnceValue(func() error {
+	if _, err := lookTool("nft"); err != nil {
+		return err
+	}
+	return onThread(func() error {
+		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNET), addProbe()); err != nil {
+			return fmt.Errorf("netlab: make a namespace to try faults in: %w", err)
 		}
 		var all []string
 		for _, f := range []Fault{Loss{Rate: 0.5}, Blackhole{}, Refused{}, Reset{}, Unreachable{}} {
@@ -50,15 +71,14 @@ var supported = sync.OnceValue(func() error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	cc, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
-	if err == nil && !strings.Contains(string(cc), "cubic") {
-		return errors.New("netlab: the kernel has no TCP congestion control \"cubic\"")
-	}
-	return cgroupSupported()
 })
+
+// addProbe makes a pair of devices in the thread's namespace.
+func addProbe() error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "probe"
+	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer"})
+}
 
 // cgroupSupported makes a cgroup, and removes it.
 func cgroupSupported() error {

@@ -32,7 +32,10 @@ func newAppConn(c *net.TCPConn, began time.Time) *appConn {
 	_ = c.SetKeepAlive(false)
 	a := &appConn{TCPConn: c, began: began}
 	a.rec.Local = c.LocalAddr().(*net.TCPAddr).AddrPort()
-	a.rec.Remote = c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	// A Fast Open has no peer before its first bytes.
+	if remote, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		a.rec.Remote = remote.AddrPort()
+	}
 	a.rec.Cookie = cookie(c)
 	return a
 }

@@ -11,4 +11,8 @@
 // miss internal/path resolves both ends against internal/topology and internal/ipranges,
 // and internal/monitors matches. All of these are immutable and belong to one engine; a
 // changed file makes a new engine, with an empty cache, that takes over between two batches.
+//
+// The topology is joined from parts (internal/parts): the file, the metadata service, and
+// each account in each Region (internal/ec2). A part that fails stays as it was. What a miss
+// shows to be unknown is asked for between two refreshes.
 package flowmonitorprocessor // import "github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor"

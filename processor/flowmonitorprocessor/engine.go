@@ -5,8 +5,10 @@ package flowmonitorprocessor
 
 import (
 	"net/netip"
+	"strings"
 	"unique"
 
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ec2"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/path"
@@ -24,6 +26,7 @@ type engine struct {
 	missing  []monitors.Missing
 	write    AttributesConfig
 	cache    *cache
+	note     func(ec2.Miss) // asks for what the topology does not have; nil when nobody can be asked
 	pool     *pool
 
 	// What was true before; set by [engines.Store].
@@ -47,6 +50,9 @@ func newEngine(ix *topology.Index, ranges *ipranges.Table, set *monitors.Set, wr
 // answer resolves what is not in the cache.
 func (e *engine) answer(o *path.Origin, k flowKey) *enrichment {
 	r := resolve(e.resolver, o, k)
+	if e.note != nil && !k.listener {
+		e.miss(o, k, &r)
+	}
 	return e.enrichment(k, &r)
 }
 
@@ -67,6 +73,29 @@ func resolve(r *path.Resolver, o *path.Origin, k flowKey) path.Result {
 		f.NATLocal, f.NATRemote = nat.local, nat.peer
 	}
 	return r.ResolveFlow(o, f)
+}
+
+// miss asks for the interfaces that an answer lacks.
+func (e *engine) miss(o *path.Origin, k flowKey, r *path.Result) {
+	if r.Local.Interface == "" && strings.HasPrefix(o.Host, "i-") && o.Region != "" && (!e.index.Instance(o.Host).Exists() || e.within(r.Local.VPC, k.local)) {
+		// A new host, or a new interface or prefix of one; not a container behind the host's own translation.
+		e.note(ec2.Miss{Instance: o.Host, Account: o.Account, Region: o.Region})
+	}
+	for _, end := range []struct {
+		*path.End
+		address netip.Addr
+	}{{&r.Local, k.local}, {&r.Remote, k.peer}} {
+		// Not without a subnet: what is in none is nobody's.
+		if end.Interface == "" && end.Subnet != "" && end.Service == "" && e.within(end.VPC, end.address) {
+			e.note(ec2.Miss{VPC: end.VPC, Address: end.address})
+		}
+	}
+}
+
+// within tells whether an address is one of a VPC that is known.
+func (e *engine) within(vpc string, a netip.Addr) bool {
+	v := e.index.VPC(vpc)
+	return v != nil && v.Described && v.Contains(a)
 }
 
 // flowKey is all of a flow that an answer depends on, beside where it was seen.

@@ -28,12 +28,14 @@ func (s *engines) Store(e *engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.current.Load()
-	if old == nil {
+	if old != nil {
+		e.pool = old.pool
+	}
+	if old == nil || old.blank() {
 		s.current.Store(e)
 		return
 	}
 	now := s.time()
-	e.pool = old.pool
 	same := e.index == old.index
 	e.from = old.from
 	if !same {
@@ -47,6 +49,17 @@ func (s *engines) Store(e *engine) {
 		e.past[0].until = e.from
 	}
 	s.current.Store(e)
+}
+
+// blank says that nothing has been known yet: no source had answered. That is no past to
+// label anything by.
+func (e *engine) blank() bool {
+	for _, c := range e.index.Counts() {
+		if c.N != 0 {
+			return false
+		}
+	}
+	return len(e.past) == 0
 }
 
 func (s *engines) time() time.Time {

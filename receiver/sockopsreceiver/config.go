@@ -55,6 +55,15 @@ const (
 	defaultMaxSockets = 1 << 19
 	// The kernel keeps the bound in 32 bits; 2³⁰ would take 384 GiB.
 	maxMaxSockets = 1 << 30
+
+	// As many as the kernel tracks by default (nf_conntrack_max): 31 MB, once they are there.
+	defaultMaxNATConnections = 1 << 18
+	// 2 GiB.
+	maxMaxNATConnections = 1 << 24
+	// A node of Kubernetes runs 110 pods unless told otherwise.
+	defaultMaxNATNamespaces = 256
+	// Each takes a descriptor, and the look at all of them grows with their number.
+	maxMaxNATNamespaces = 1 << 14
 )
 
 // Config is the configuration of the receiver.
@@ -79,16 +88,23 @@ type Config struct {
 	IdleTimeout time.Duration `mapstructure:"idle_timeout"`
 	// Temporality of sums and histograms.
 	Temporality Temporality `mapstructure:"temporality"`
-	// PinPath is not supported yet.
+	// PinPath is a folder of a BPF file system in which all that counts is pinned: it goes
+	// on while the collector is down. Empty: counting ends with the collector.
 	PinPath string `mapstructure:"pin_path"`
-	// NAT is not supported yet.
+	// NAT has flows told by what their ends are beyond network address translation, as
+	// conntrack knows it.
 	NAT bool `mapstructure:"nat"`
-	// Container is not supported yet.
+	// MaxNATConnections is how many translated connections are known at once, for NAT.
+	MaxNATConnections int `mapstructure:"max_nat_connections"`
+	// MaxNATNamespaces is how many network namespaces are followed, for NAT.
+	MaxNATNamespaces int `mapstructure:"max_nat_namespaces"`
+	// Container tells flows apart by container and pod, where the sockets' cgroup says so.
 	Container bool `mapstructure:"container"`
 	// Detail are groups of counters to keep besides the usual ones: limits,
 	// retransmit_type, netns, zero_windows, ecn.
 	Detail []string `mapstructure:"detail"`
-	// DropCapabilities is not supported yet.
+	// DropCapabilities gives up the capabilities of the whole process, but for those that
+	// other options go on needing, once the start and the adoption are done.
 	DropCapabilities bool `mapstructure:"drop_capabilities"`
 	// Resource overrides resource attributes, or adds to them. (Not any: a number that
 	// comes from an environment variable, an account id for instance, must stay a string.)
@@ -101,10 +117,13 @@ func createDefaultConfig() component.Config {
 	return &Config{
 		CollectionInterval: 30 * time.Second,
 		AdoptExisting:      true,
+		Container:          true,
 		MaxFlows:           16384,
 		MaxSockets:         defaultMaxSockets,
 		IdleTimeout:        time.Hour,
 		Temporality:        TemporalityDelta,
+		MaxNATConnections:  defaultMaxNATConnections,
+		MaxNATNamespaces:   defaultMaxNATNamespaces,
 	}
 }
 
@@ -132,11 +151,20 @@ func (c *Config) Validate() error {
 	if c.CgroupPath != "" && !filepath.IsAbs(c.CgroupPath) {
 		refuse("'cgroup_path' must be an absolute path, or empty to find the cgroup2 mount: is %q", c.CgroupPath)
 	}
+	if c.PinPath != "" && !filepath.IsAbs(c.PinPath) {
+		refuse("'pin_path' must be an absolute path of a folder below a BPF file system, as /sys/fs/bpf/flowmonitor, or empty: is %q", c.PinPath)
+	}
 	if c.MaxFlows < 1 || c.MaxFlows > maxMaxFlows {
 		refuse("'max_flows' must be from 1 to %d: is %d", maxMaxFlows, c.MaxFlows)
 	}
 	if c.MaxSockets < 1 || c.MaxSockets > maxMaxSockets {
 		refuse("'max_sockets' must be from 1 to %d: is %d", maxMaxSockets, c.MaxSockets)
+	}
+	if c.MaxNATConnections < 1 || c.MaxNATConnections > maxMaxNATConnections {
+		refuse("'max_nat_connections' must be from 1 to %d: is %d", maxMaxNATConnections, c.MaxNATConnections)
+	}
+	if c.MaxNATNamespaces < 1 || c.MaxNATNamespaces > maxMaxNATNamespaces {
+		refuse("'max_nat_namespaces' must be from 1 to %d: is %d", maxMaxNATNamespaces, c.MaxNATNamespaces)
 	}
 	for _, name := range c.Detail {
 		if !slices.Contains(detailGroupNames, name) {
@@ -149,31 +177,10 @@ func (c *Config) Validate() error {
 	if c.Temporality != TemporalityDelta && c.Temporality != TemporalityCumulative {
 		refuse("'temporality' must be %q or %q: is %q", TemporalityDelta, TemporalityCumulative, c.Temporality)
 	}
-	errs = append(errs, c.validateUnsupported()...)
 	for _, name := range slices.Sorted(maps.Keys(c.Resource)) {
 		if value := c.Resource[name]; value == "" || name == "" {
 			refuse("'resource' must map names to strings, none of them empty: %q is %q", name, value)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// validateUnsupported refuses what has a name already but does nothing yet.
-func (c *Config) validateUnsupported() (errs []error) {
-	refuse := func(key, only string, is any) {
-		errs = append(errs, fmt.Errorf("'%s' is not supported yet: must be %s, is %v", key, only, is))
-	}
-	if c.PinPath != "" {
-		refuse("pin_path", "empty", c.PinPath)
-	}
-	if c.NAT {
-		refuse("nat", "false", true)
-	}
-	if c.Container {
-		refuse("container", "false", true)
-	}
-	if c.DropCapabilities {
-		refuse("drop_capabilities", "false", true)
-	}
-	return errs
 }

@@ -30,8 +30,11 @@ func TestConfigFromYAML(t *testing.T) {
 		c := &Config{
 			CollectionInterval: 30 * time.Second,
 			AdoptExisting:      true,
+			Container:          true,
 			MaxFlows:           16384,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        time.Hour,
 			Temporality:        TemporalityDelta,
 		}
@@ -49,8 +52,11 @@ func TestConfigFromYAML(t *testing.T) {
 			CgroupPath:         "/sys/fs/cgroup/system.slice",
 			MaxFlows:           1000,
 			MaxSockets:         1 << 19,
+			MaxNATConnections:  1 << 18,
+			MaxNATNamespaces:   256,
 			IdleTimeout:        10 * time.Minute,
 			Temporality:        TemporalityCumulative,
+			DropCapabilities:   true,
 			Detail:             []string{},
 			Resource:           map[string]string{"host.id": "i-0123456789abcdef0", "cloud.account.id": "012345678901"},
 		}, 1500 * time.Millisecond},
@@ -83,13 +89,14 @@ var invalid = map[string]struct {
 	"more flows than memory":               {map[string]any{"max_flows": 1<<20 + 1}, "'max_flows' must be from 1 to 1048576: is 1048577"},
 	"an idle timeout shorter than a round": {map[string]any{"idle_timeout": "34s"}, "'idle_timeout' must be at least 'collection_interval' + 'jitter' (35s): is 34s"},
 	"a temporality that does not exist":    {map[string]any{"temporality": "Delta"}, `'temporality' must be "delta" or "cumulative": is "Delta"`},
-	"pinning":                              {map[string]any{"pin_path": "/sys/fs/bpf/x"}, "'pin_path' is not supported yet: must be empty, is /sys/fs/bpf/x"},
-	"NAT":                                  {map[string]any{"nat": true}, "'nat' is not supported yet: must be false, is true"},
-	"containers":                           {map[string]any{"container": true}, "'container' is not supported yet: must be false, is true"},
+	"a relative pin path":                  {map[string]any{"pin_path": "flowmonitor"}, `'pin_path' must be an absolute path of a folder below a BPF file system, as /sys/fs/bpf/flowmonitor, or empty: is "flowmonitor"`},
+	"no translated connections":            {map[string]any{"max_nat_connections": 0}, "'max_nat_connections' must be from 1 to 16777216: is 0"},
+	"too many translated connections":      {map[string]any{"max_nat_connections": 1<<24 + 1}, "'max_nat_connections' must be from 1 to 16777216: is 16777217"},
+	"no namespaces":                        {map[string]any{"max_nat_namespaces": 0}, "'max_nat_namespaces' must be from 1 to 16384: is 0"},
+	"too many namespaces":                  {map[string]any{"max_nat_namespaces": 1<<14 + 1}, "'max_nat_namespaces' must be from 1 to 16384: is 16385"},
 	"an unknown group of detail":           {map[string]any{"detail": []any{"limits", "windows"}}, `'detail' must hold names of ["limits" "retransmit_type" "netns" "zero_windows" "ecn"]: has "windows"`},
 	"no sockets":                           {map[string]any{"max_sockets": 0}, "'max_sockets' must be from 1 to 1073741824: is 0"},
 	"too many sockets":                     {map[string]any{"max_sockets": 1<<30 + 1}, "'max_sockets' must be from 1 to 1073741824: is 1073741825"},
-	"dropping capabilities":                {map[string]any{"drop_capabilities": true}, "'drop_capabilities' is not supported yet: must be false, is true"},
 	"an empty resource attribute":          {map[string]any{"resource": map[string]any{"host.id": ""}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
 	"a resource attribute without value":   {map[string]any{"resource": map[string]any{"host.id": nil}}, `'resource' must map names to strings, none of them empty: "host.id" is ""`},
 	"a resource attribute without name":    {map[string]any{"resource": map[string]any{"": "x"}}, `'resource' must map names to strings, none of them empty: "" is "x"`},
@@ -115,21 +122,20 @@ func TestAllErrorsAreReportedAtOnce(t *testing.T) {
 		"idle_timeout":        "0s",
 		"temporality":         "",
 		"pin_path":            "x",
-		"nat":                 true,
-		"container":           true,
+		"max_nat_connections": 0,
+		"max_nat_namespaces":  0,
 		"detail":              []any{"x"},
-		"drop_capabilities":   true,
 		"resource":            map[string]any{"a": "", "b": ""},
 	}).Unmarshal(cfg))
 	err := confmap.Validate(cfg)
 	require.Error(t, err)
 	for _, key := range []string{
 		"'collection_interval'", "'jitter'", "'cgroup_path'", "'max_flows'", "'idle_timeout'", "'temporality'",
-		"'pin_path'", "'nat'", "'container'", "'detail'", "'drop_capabilities'", `"a"`, `"b"`,
+		"'pin_path'", "'max_nat_connections'", "'max_nat_namespaces'", "'detail'", `"a"`, `"b"`,
 	} {
 		assert.ErrorContains(t, err, key)
 	}
-	assert.Len(t, strings.Split(err.Error(), "\n"), 13)
+	assert.Len(t, strings.Split(err.Error(), "\n"), 12)
 }
 
 func TestUnknownKeysAndWrongTypesAreRefused(t *testing.T) {

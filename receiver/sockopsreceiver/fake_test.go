@@ -8,6 +8,8 @@ package sockopsreceiver
 import (
 	"context"
 	"errors"
+	"maps"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,8 +23,11 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/conntrack"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/identity"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 )
 
@@ -41,13 +46,47 @@ type fakeKernel struct {
 	harvest func(n int) error // after the flows were handed over
 	adopt   func(context.Context) (bpf.AdoptStats, error)
 	stats   bpf.Stats
-	synAcks map[uint32]int64
+	cgroups map[uint64][]string
+	tracked *fakeTracker
+
+	translations map[bpf.Tuple]uint32
+	synAcks      map[uint32]int64
+
+	audit auditor
+
+	has, lacks []bpf.Feature
+	// with pins:
+	pinned     bool
+	continuity bpf.Continuity
+	left       []leftRound // of earlier processes
+	unsettled  bool
+	offers     []time.Time
+	settled    []settlement
+	told       map[uint32]int64
+	drop       func(keep ...cap.Value) error
+
+	instance identity.Instance
+	nowhere  error            // why there is no instance
+	wall     func() time.Time // nil: time.Now
 
 	mu       sync.Mutex
 	harvests []time.Time
 	adopted  int
+	adopting bool
 	closed   int
 	busy     bool
+}
+
+// leftRound is a round of another process.
+type leftRound struct {
+	end   time.Time
+	flows []counted
+}
+
+// settlement is a call of Settle.
+type settlement struct {
+	end  time.Time
+	done bool
 }
 
 // alone fails when two methods run at once that must not.
@@ -68,9 +107,20 @@ func (k *fakeKernel) alone() func() {
 	}
 }
 
+// Adopt may run beside the others, but for Close.
 func (k *fakeKernel) Adopt(ctx context.Context) (bpf.AdoptStats, error) {
-	defer k.alone()()
+	k.mu.Lock()
 	k.adopted++
+	k.adopting = true
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.adopting = false
+		if k.closed > 0 {
+			panic("an adoption after Close")
+		}
+	}()
 	if k.adopt != nil {
 		return k.adopt(ctx)
 	}
@@ -86,6 +136,16 @@ func (k *fakeKernel) Jiffy() time.Duration { return 4 * time.Millisecond }
 
 func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	defer k.alone()()
+	if k.unsettled {
+		panic("a harvest before the one before is settled")
+	}
+	k.unsettled = k.pinned
+	if len(k.left) > 0 {
+		for _, c := range k.left[0].flows {
+			yield(&c.key, &c.flow, c.detail)
+		}
+		return nil
+	}
 	n := len(k.harvests)
 	k.harvests = append(k.harvests, time.Now())
 	round := k.always
@@ -102,7 +162,78 @@ func (k *fakeKernel) Harvest(yield bpf.Yield) error {
 	return nil
 }
 
+func (k *fakeKernel) Continuity() bpf.Continuity { return k.continuity }
+
+func (k *fakeKernel) Left() (time.Time, bool) {
+	if len(k.left) == 0 {
+		return time.Time{}, false
+	}
+	return k.left[0].end, true
+}
+
+func (k *fakeKernel) Unsettled() bool { return k.unsettled }
+
+func (k *fakeKernel) Offer(end time.Time) error {
+	defer k.alone()()
+	k.offers = append(k.offers, end)
+	return nil
+}
+
+func (k *fakeKernel) Settle(end time.Time, done bool) error {
+	defer k.alone()()
+	k.settled = append(k.settled, settlement{end, done})
+	if done && k.unsettled {
+		k.unsettled = false
+		if len(k.left) > 0 {
+			k.left = k.left[1:]
+		}
+	}
+	return nil
+}
+
+func (k *fakeKernel) TellSynAcks(told map[uint32]int64) error {
+	defer k.alone()()
+	if k.told == nil {
+		k.told = map[uint32]int64{}
+	}
+	maps.Copy(k.told, told)
+	return nil
+}
+
 func (k *fakeKernel) Stats() (bpf.Stats, error) { return k.stats, nil }
+
+// CgroupNames takes nothing out: each round's flows would bring the names again.
+func (k *fakeKernel) CgroupNames(id uint64) ([]string, error) {
+	names, ok := k.cgroups[id]
+	if !ok {
+		return nil, errKernel
+	}
+	return names, nil
+}
+
+func (k *fakeKernel) Translate(tuples []bpf.Tuple, ids []uint32) (int, error) {
+	defer k.alone()()
+	if k.translations == nil {
+		k.translations = map[bpf.Tuple]uint32{}
+	}
+	for i, tuple := range tuples {
+		k.translations[tuple] = ids[i]
+	}
+	return len(tuples), nil
+}
+
+func (k *fakeKernel) Forget(tuples []bpf.Tuple) error {
+	defer k.alone()()
+	for _, tuple := range tuples {
+		delete(k.translations, tuple)
+	}
+	return nil
+}
+
+func (k *fakeKernel) TranslationsComplete(bool) error {
+	defer k.alone()()
+	return nil
+}
 
 func (k *fakeKernel) Close() error {
 	if k.closed == 0 {
@@ -124,9 +255,20 @@ func newTestReceiver(t testing.TB, k *fakeKernel, next consumer.Metrics, change 
 		c(cfg)
 	}
 	require.NoError(t, cfg.Validate())
+	if k.wall == nil {
+		k.wall = time.Now
+	}
 	set := receivertest.NewNopSettings(metadata.Type)
 	set.BuildInfo.Version = "1.2.3"
-	r, err := newReceiver(set, cfg, next, func(*Config) (source, error) { return k, nil })
+	r, err := newReceiver(set, cfg, next, surroundings{
+		load:     func(*Config) (source, error) { return k, nil },
+		instance: func(context.Context) (identity.Instance, error) { return k.instance, k.nowhere },
+		audit:    func(*Config, source) auditor { return k.audit },
+		wall:     k.wall,
+		track:    func(*Config) tracker { return k.tracked },
+		drop:     k.drop,
+		features: func() (has, lacks []bpf.Feature, err error) { return k.has, k.lacks, nil },
+	})
 	require.NoError(t, err)
 	return r
 }
@@ -200,4 +342,37 @@ func values(batches []pmetric.Metrics, metric string) (all []int64) {
 		all = append(all, p.IntValue())
 	}
 	return all
+}
+
+// fakeTracker knows translations by what a client's socket holds.
+type fakeTracker struct {
+	known   map[[2]netip.AddrPort]conntrack.Translation
+	stats   conntrack.Stats
+	failing error // of Start
+	started int
+	closed  int
+}
+
+func (f *fakeTracker) Start() error {
+	f.started++
+	return f.failing
+}
+
+func (f *fakeTracker) Close() { f.closed++ }
+
+func (f *fakeTracker) Stats() conntrack.Stats { return f.stats }
+
+func (f *fakeTracker) Sync(context.Context) error { return nil }
+
+func (f *fakeTracker) Live(func(conntrack.Socket)) {}
+
+func (f *fakeTracker) Resolve(_ uint32, local, peer netip.AddrPort) (conntrack.Translation, conntrack.Result) {
+	return f.ResolveAnywhere(local, peer)
+}
+
+func (f *fakeTracker) ResolveAnywhere(local, peer netip.AddrPort) (conntrack.Translation, conntrack.Result) {
+	if x, ok := f.known[[2]netip.AddrPort{local, peer}]; ok {
+		return x, conntrack.Translated
+	}
+	return conntrack.Translation{Local: local, Peer: peer}, conntrack.NotTranslated
 }

@@ -81,8 +81,9 @@ func TestGolden(t *testing.T) {
 	unknown.Role, unknown.PeerPort = bpf.RoleUnknown, 0
 
 	for name, c := range map[string]struct {
-		change func(*Config)
-		rounds [][]counted
+		change  func(*Config)
+		rounds  [][]counted
+		tracked *fakeTracker
 	}{
 		"every_counter_and_error_type": {
 			rounds: [][]counted{{{web, everything(), nil}}},
@@ -99,6 +100,18 @@ func TestGolden(t *testing.T) {
 		"every_detail": {
 			change: func(c *Config) { c.Detail = detailGroupNames },
 			rounds: [][]counted{{{web, everything(), everyDetail()}}},
+		},
+		// A connection of a service in its first round, then by what the kernel was told of it;
+		// another one that never was; a host port; a listener and what is not translated.
+		"translated": {
+			change:  func(c *Config) { c.NAT = true },
+			tracked: translations(),
+			rounds: [][]counted{
+				{{serviceRow, bpf.Flow{Sent: 1, Open: [3]uint32{0, 1, 0}}, nil}, {hostPortRow, bpf.Flow{Sent: 10}, nil}, {plainRow, bpf.Flow{Sent: 100, Open: [3]uint32{0, 1, 0}}, nil}},
+				{{serviceFlow, bpf.Flow{Sent: 2, Open: [3]uint32{0, 1, 0}}, nil}, {web, bpf.Flow{Sent: 200}, nil},
+					{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 24}, nil}},
+				{{serviceFlow, bpf.Flow{Sent: 4, Closed: [5]uint32{1}}, nil}, {hostPortRow, bpf.Flow{Sent: 20}, nil}},
+			},
 		},
 		"network_types_and_roles": {
 			rounds: [][]counted{{
@@ -150,7 +163,7 @@ func TestGolden(t *testing.T) {
 				if c.change != nil {
 					change = append(change, c.change)
 				}
-				play(t, &fakeKernel{rounds: c.rounds}, &sink, change...)
+				play(t, &fakeKernel{rounds: c.rounds, tracked: c.tracked}, &sink, change...)
 			})
 			folder := filepath.Join("testdata", name)
 			if *update {

@@ -77,7 +77,7 @@ func TestStartDoesNotWaitForTheAdoption(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &fakeKernel{adopt: func(ctx context.Context) (bpf.AdoptStats, error) {
 			select {
-			case <-time.After(10 * time.Second):
+			case <-time.After(150 * time.Second): // of 50,000 namespaces
 				return bpf.AdoptStats{Adopted: 5}, nil
 			case <-ctx.Done():
 				return bpf.AdoptStats{}, ctx.Err()
@@ -87,9 +87,10 @@ func TestStartDoesNotWaitForTheAdoption(t *testing.T) {
 		r := newTestReceiver(t, k, consumertest.NewNop())
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		assert.Zero(t, time.Since(began))
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		assert.Equal(t, []time.Time{began.Add(time.Minute)}, k.harvests, "nor does the first round come later for it")
+		assert.Equal(t, []time.Time{began.Add(time.Minute), began.Add(2 * time.Minute)}, k.harvests, "nor do the rounds")
+		assert.True(t, k.adopting)
 		require.NoError(t, r.Shutdown(t.Context()))
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/collector/component"
@@ -15,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/metadata"
 	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/streams"
@@ -32,13 +35,23 @@ type loop struct {
 	telemetry *metadata.TelemetryBuilder
 	figures   figures
 
-	source   source
-	resource pcommon.Resource
-	clock    clock
-	whole    pcommon.Timestamp // end of the last round that was harvested whole
-	failing  bool              // the last harvest failed
-	table    *streams.Table
-	synAcks  synAcks
+	source     source
+	identity   <-chan pcommon.Resource // nil once the resource is known
+	resource   pcommon.Resource
+	clock      clock
+	whole      pcommon.Timestamp // end of the last round that was harvested whole
+	end        pcommon.Timestamp // of the last round
+	failing    bool              // the last harvest failed
+	table      *streams.Table
+	synAcks    synAcks
+	containers *containers
+	nat        *translation // nil unless asked for
+
+	drop      func(keep ...cap.Value) error // capabilities
+	takenOver atomic.Bool                   // what was open before the start is taken over
+
+	audit        auditor // nil: there is none
+	auditFailing bool    // the last audit failed
 
 	done   chan struct{} // closed at the end, and then
 	result error         // says what went wrong in the last round
@@ -50,17 +63,26 @@ func (l *loop) run(ctx, stopping context.Context) {
 	defer close(l.done)
 	timer := time.NewTimer(l.pause())
 	defer timer.Stop()
-	if l.config.AdoptExisting {
-		l.adopt(stopping)
+	if l.audit != nil {
+		defer l.audit.Close()
 	}
+	var taking sync.WaitGroup
+	taking.Go(func() { l.takeOver(stopping) })
+	_ = l.catchUp(ctx, false) // it has said what went wrong
 	for {
 		select {
 		case <-stopping.Done():
-			l.result = errors.Join(l.round(ctx, true), l.source.Close())
+			taking.Wait()
+			err := l.due(ctx, true)
+			if l.pinned() { // the next process delivers what this one could not
+				err = nil
+			}
+			l.result = errors.Join(err, l.source.Close())
+			l.closeTranslation()
 			return
 		case <-timer.C:
-			timer.Reset(l.pause())  // first, so that the time of the round is part of the pause
-			_ = l.round(ctx, false) // it has said what went wrong
+			timer.Reset(l.pause()) // first, so that the time of the round is part of the pause
+			_ = l.due(ctx, false)
 		}
 	}
 }
@@ -71,8 +93,19 @@ func (l *loop) pause() time.Duration {
 	return l.config.CollectionInterval - j + time.Duration(l.random.Int64N(2*int64(j)+1))
 }
 
-// adopt takes over the connections that were open before the start. It is done before the
-// first round, because the source does one thing at a time.
+// takeOver adopts, if that is wanted, and gives up what only that needed. It is done
+// beside the rounds: 10,000 network namespaces take half a minute.
+func (l *loop) takeOver(stopping context.Context) {
+	if l.config.AdoptExisting {
+		l.adopt(stopping)
+	}
+	if l.config.DropCapabilities {
+		l.dropCapabilities()
+	}
+	l.takenOver.Store(true)
+}
+
+// adopt takes over the connections that were open before the start.
 func (l *loop) adopt(stopping context.Context) {
 	st, err := l.source.Adopt(stopping)
 	if err != nil && stopping.Err() == nil {

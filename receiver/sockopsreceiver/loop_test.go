@@ -81,16 +81,45 @@ func TestTheTimeOfARoundIsPartOfThePause(t *testing.T) {
 func TestTimesAreTheStartsWallClockPlusMonotonicTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		c := newClock()
+		c := newClock(time.Now)
 		time.Sleep(90 * time.Second)
 		assert.Equal(t, pcommon.NewTimestampFromTime(start.Add(90*time.Second)), c.now())
+	})
+}
+
+// stepped is a wall clock that somebody sets between any two looks at it, back and forth
+// by up to a day.
+func stepped() func() time.Time {
+	steps := rand.New(rand.NewPCG(1, 2))
+	return func() time.Time {
+		return time.Now().Add(time.Duration(steps.Int64N(int64(48*time.Hour))) - 24*time.Hour)
+	}
+}
+
+func TestAStepOfTheWallClockDoesNotShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sink consumertest.MetricsSink
+		k := &fakeKernel{always: []counted{{web, bpf.Flow{Sent: 1}, nil}}, wall: stepped()}
+		r := newTestReceiver(t, k, &sink)
+		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		require.NoError(t, r.Shutdown(t.Context()))
+		sent := points(sink.AllMetrics(), flowattr.MetricSent)
+		require.Len(t, sent, 21)
+		for i, p := range sent[:20] {
+			assert.Equal(t, time.Minute, p.Timestamp().AsTime().Sub(p.StartTimestamp().AsTime()))
+			if i > 0 {
+				assert.Equal(t, sent[i-1].Timestamp(), p.StartTimestamp())
+			}
+		}
 	})
 }
 
 // A bubble's clock stands still between sleeps: two rounds in one tick.
 func TestTimesRiseStrictly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClock()
+		c := newClock(time.Now)
 		last := c.last
 		for range 3 {
 			now := c.now()

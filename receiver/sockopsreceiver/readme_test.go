@@ -33,6 +33,12 @@ var attributes = []struct{ name, example, note string }{
 	{flowattr.NetworkPeerAddress, "10.0.2.9", ""},
 	{flowattr.NetworkPeerPort, "443", "clients only; at role `unknown` if it is the server's port"},
 	{flowattr.Role, "client", "`client`, `server`, `unknown`: who opened the connection. `unknown` only for adopted connections of which the kernel does not tell"},
+	{flowattr.NATLocalAddress, "10.2.0.2", "`nat`: what the socket itself holds, where translation changed it; likewise the next three: see [translation](#translation)"},
+	{flowattr.NATLocalPort, "8443", "servers only"},
+	{flowattr.NATPeerAddress, "172.20.0.10", ""},
+	{flowattr.NATPeerPort, "443", "clients only"},
+	{flowattr.ContainerID, "3f4a…", "64 digits, where the socket's cgroup tells: see [containers](#containers)"},
+	{flowattr.PodUID, "9ac48755-3968-48e4-b9dc-6d4b69f3bb42", "likewise"},
 	{flowattr.Overflow, "true", "the overflow flow: besides it only `network.type` and `flow.role`"},
 	{flowattr.Phase, "established", "state of the socket when it happened: `connect` is SYN_SENT and SYN_RECV, `established` ESTABLISHED, `close` every later state, data included"},
 	{flowattr.RetransmitType, "fast", "`detail: [retransmit_type]`: see `flow.tcp.retransmissions`"},
@@ -90,10 +96,12 @@ func TestTheAttributesOfTheREADMEAreThoseOfThePoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		play(t, &fakeKernel{rounds: [][]counted{{
 			{web, everything(), everyDetail()},
-			{api, everything(), nil},
+			{in(api, 3), everything(), nil},
 			{bpf.FlowKey{Kind: bpf.KindOverflowIPv4, Role: bpf.RoleClient}, everything(), nil},
 			{bpf.FlowKey{Local: address("::"), LocalPort: 443, Role: bpf.RoleListener}, bpf.Flow{ListenDrops: 1}, nil},
-		}}, synAcks: map[uint32]int64{4026531840: 2}}, &sink, func(c *Config) { c.Detail = detailGroupNames })
+			{serviceRow, everything(), nil},
+			{hostPortRow, everything(), nil},
+		}}, tracked: translations(), cgroups: cgroups, synAcks: map[uint32]int64{4026531840: 2}}, &sink, func(c *Config) { c.Detail, c.NAT = detailGroupNames, true })
 	})
 	written := map[string]bool{}
 	extra := map[string]map[string]bool{} // by metric

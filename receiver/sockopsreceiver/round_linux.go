@@ -22,11 +22,13 @@ import (
 // reported here; the error is for the last round, which has no next one to mend it.
 func (l *loop) round(ctx context.Context, last bool) error {
 	began := time.Now()
-	harvest := l.source.Harvest(l.table.Add)
-	harvest = errors.Join(harvest, l.harvestSynAcks(last))
-	now := l.clock.now()
+	_, left := l.source.Left()
+	l.beginTranslation()
+	again, harvest := l.harvest(ctx, last)
+	l.endTranslation(harvest == nil, !left && !again)
 	l.reportHarvest(ctx, harvest)
 
+	l.settle()
 	md := pmetric.NewMetrics()
 	rm := md.ResourceMetrics().AppendEmpty()
 	l.resource.CopyTo(rm.Resource())
@@ -34,19 +36,26 @@ func (l *loop) round(ctx context.Context, last bool) error {
 	sm.Scope().SetName(metadata.ScopeName)
 	sm.Scope().SetVersion(l.version)
 	// A harvest that failed midway has handed over sums all the same.
-	points := l.table.Write(sm.Metrics(), streams.Round{Now: now, Since: l.whole, Levels: harvest == nil})
+	points := l.table.Write(sm.Metrics(), streams.Round{Now: l.end, Since: l.whole, Levels: harvest == nil && !again})
 
 	outcome, refusal := streams.Delivered, error(nil)
 	if points > 0 {
+		l.offer()
 		outcome, refusal = l.deliver(ctx, md, points, last)
 	}
-	if harvest == nil {
-		l.whole = now
+	settled := l.settleRound(outcome, refusal)
+	if settled != nil {
+		l.logger.Warn("What became of the round could not be noted in the kernel. It may count twice.", zap.Error(settled))
 	}
-	flows := l.table.Harvested()
-	l.observe(ctx, flows, l.table.End(now, outcome))
+	if harvest == nil {
+		l.whole = l.end
+	}
+	if !again {
+		l.figures.flows.Store(int64(l.table.Harvested()))
+	}
+	l.observe(ctx, l.table.End(l.end, outcome))
 	l.telemetry.ReceiverSockopsRoundDuration.Record(ctx, time.Since(began).Seconds())
-	return errors.Join(harvest, refusal)
+	return errors.Join(harvest, refusal, settled)
 }
 
 // reportHarvest makes a failed harvest, and the next one that does not fail, known.
@@ -72,7 +81,7 @@ func (l *loop) deliver(ctx context.Context, md pmetric.Metrics, points int, last
 	}
 	// Totals come again with the next round, whatever became of this one.
 	permanent := consumererror.IsPermanent(err) && l.config.Temporality == TemporalityDelta
-	if last || permanent {
+	if last && !l.pinned() || permanent {
 		l.telemetry.ReceiverSockopsPointsLost.Add(ctx, int64(points))
 		l.logger.Warn("The pipeline refused a round, which is lost.", zap.Int("points", points), zap.Error(err))
 		return streams.Lost, err
@@ -84,10 +93,12 @@ func (l *loop) deliver(ctx context.Context, md pmetric.Metrics, points int, last
 
 // observe brings the receiver's own metrics up to date, after a round that took flows
 // from the kernel.
-func (l *loop) observe(ctx context.Context, flows int, f streams.Forgotten) {
+func (l *loop) observe(ctx context.Context, f streams.Forgotten) {
 	l.telemetry.ReceiverSockopsStreamsForgotten.Add(ctx, int64(f.Idle), metric.WithAttributeSet(reasonIdle))
 	l.telemetry.ReceiverSockopsStreamsForgotten.Add(ctx, int64(f.Capacity), metric.WithAttributeSet(reasonCapacity))
-	l.figures.flows.Store(int64(flows))
+	l.telemetry.ReceiverSockopsFlowsWithoutContainer.Add(ctx, l.containers.noCgroup, metric.WithAttributeSet(reasonNoCgroup))
+	l.telemetry.ReceiverSockopsFlowsWithoutContainer.Add(ctx, l.containers.noNames, metric.WithAttributeSet(reasonNoNames))
+	l.figures.cgroups.Store(int64(l.containers.cache.Len()))
 	l.figures.remembered.Store(int64(l.table.Len()))
 
 	st, err := l.source.Stats()

@@ -9,12 +9,13 @@ package sockopsreceiver
 type synAcks struct {
 	before   map[uint32]int64 // a round ago
 	reported map[uint32]int64
+	untold   map[uint32]int64 // of those, what the kernel side does not know yet
 }
 
 // grown gives what there is to report. In the last round nothing is waited for.
 func (s *synAcks) grown(now map[uint32]int64, last bool) map[uint32]uint64 {
 	if s.reported == nil {
-		s.reported = map[uint32]int64{}
+		s.reported, s.untold = map[uint32]int64{}, map[uint32]int64{}
 	}
 	grown := map[uint32]uint64{}
 	for netns, n := range now {
@@ -23,11 +24,23 @@ func (s *synAcks) grown(now map[uint32]int64, last bool) map[uint32]uint64 {
 		}
 		if n > s.reported[netns] {
 			grown[netns] = uint64(n - s.reported[netns])
-			s.reported[netns] = n
+			s.reported[netns], s.untold[netns] = n, n
 		}
 	}
 	s.before = now
 	return grown
+}
+
+// tell has the kernel side remember what was reported, for the next process.
+func (s *synAcks) tell(source source) error {
+	if len(s.untold) == 0 {
+		return nil
+	}
+	if err := source.TellSynAcks(s.untold); err != nil {
+		return err
+	}
+	clear(s.untold)
+	return nil
 }
 
 func (l *loop) harvestSynAcks(last bool) error {

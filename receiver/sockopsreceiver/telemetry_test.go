@@ -32,7 +32,7 @@ func observed(t *testing.T, k *fakeKernel, next consumer.Metrics, minutes int, c
 		tel := componenttest.NewTelemetry()
 		r := newTestReceiver(t, k, next, change)
 		set := metadatatest.NewSettings(tel)
-		observed, err := newReceiver(set, r.config, next, r.load)
+		observed, err := newReceiver(set, r.config, next, r.surroundings)
 		require.NoError(t, err)
 		require.NoError(t, observed.Start(t.Context(), componenttest.NewNopHost()))
 		time.Sleep(time.Duration(minutes)*time.Minute + time.Second)
@@ -99,7 +99,7 @@ func TestAnAdoptionThatTheShutdownInterruptsIsNoFailure(t *testing.T) {
 			return bpf.AdoptStats{Adopted: 1}, ctx.Err()
 		}}
 		plain := newTestReceiver(t, k, consumertest.NewNop())
-		r, err := newReceiver(metadatatest.NewSettings(tel), plain.config, plain.next, plain.load)
+		r, err := newReceiver(metadatatest.NewSettings(tel), plain.config, plain.next, plain.surroundings)
 		require.NoError(t, err)
 		require.NoError(t, r.Start(t.Context(), componenttest.NewNopHost()))
 		require.NoError(t, r.Shutdown(t.Context()))

@@ -73,6 +73,7 @@ func Start(t testing.TB, config string) *Process {
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
 
 	p.cmd = exec.Command(Binary(t), "--config", file)
+	p.cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true") // a test asks nobody outside
 	p.cmd.Stderr, p.cmd.Stdout = p.Stderr, p.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.cmd.Start())
@@ -123,6 +124,14 @@ func (p *Process) Stop(t testing.TB) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the collector did not end within 30 s of SIGTERM")
 	}
+}
+
+// Kill ends the collector without a warning, and waits until it is gone.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	require.False(t, p.exited(), "it has ended by itself: %v", p.err)
+	require.NoError(t, p.cmd.Process.Kill())
+	<-p.done
 }
 
 // Run runs the collector to its end, which has to come by itself, and gives exit code and output.

@@ -40,7 +40,7 @@ const groupBits = 4
 // several stands for the subnet of interfaces that are not in one.
 const several = math.MaxUint32
 
-func word(a netip.Addr) uint32 {
+func host4(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.BigEndian.Uint32(b[:])
 }
@@ -88,7 +88,7 @@ func (g *group) at(bit uint16) int { return int(g.base) + bits.OnesCount16(g.own
 // claim notes that somebody will hold an address, or with whole its block. All claims come
 // first, then settle, then the holders.
 func (t *addresses4) claim(vpc, address uint32, whole bool) {
-	if 100*(t.held+1) > fill*len(t.groups) {
+	if 100*(t.held+1) > fillPercent*len(t.groups) {
 		t.grow()
 	}
 	g := &t.groups[t.slot(vpc, address>>groupBits)]

@@ -22,10 +22,10 @@ type slot6 struct {
 	_         uint32
 }
 
-// fill is how full a hash table gets, in percent: at 60, what is there takes 1.75 tries on
+// fillPercent is how full a hash table gets, in percent: at 60, what is there takes 1.75 tries on
 // average, and what is not 3.6 (Knuth, The Art of Computer Programming, volume 3, section
 // 6.4), most of them in one cache line.
-const fill = 60
+const fillPercent = 60
 
 func words(a netip.Addr) (high, low uint64) {
 	b := a.As16()
@@ -36,7 +36,7 @@ func newAddresses6(n int) addresses6 {
 	if n == 0 {
 		return addresses6{}
 	}
-	return addresses6{slots: make([]slot6, n*100/fill+1)}
+	return addresses6{slots: make([]slot6, n*100/fillPercent+1)}
 }
 
 // slot gives the place of an address, or the free one where it belongs.

@@ -16,7 +16,7 @@ func (b *builder) addresses() {
 	v6 := 0
 	b.eachAddress(func(vpc, _ uint32, a netip.Addr) {
 		if a.Is4() {
-			x.addresses4.claim(vpc, word(a), false)
+			x.addresses4.claim(vpc, host4(a), false)
 		} else {
 			v6++
 		}
@@ -24,7 +24,7 @@ func (b *builder) addresses() {
 	lengths := map[int]int{}
 	b.eachPrefix(func(i uint32, p netip.Prefix) {
 		if isGroup(p) {
-			x.addresses4.claim(b.vpcOf(i), word(p.Addr()), true)
+			x.addresses4.claim(b.vpcOf(i), host4(p.Addr()), true)
 		} else {
 			lengths[length(p)]++
 		}
@@ -39,7 +39,7 @@ func (b *builder) addresses() {
 	b.eachAddress(func(vpc, i uint32, a netip.Addr) {
 		fresh := false
 		if a.Is4() {
-			fresh = x.addresses4.hold(vpc, word(a), false, b.holder(i))
+			fresh = x.addresses4.hold(vpc, host4(a), false, b.holder(i))
 		} else {
 			high, low := words(a)
 			fresh = x.addresses6.hold(vpc, high, low, b.holder(i))
@@ -51,7 +51,7 @@ func (b *builder) addresses() {
 	})
 	b.eachPrefix(func(i uint32, p netip.Prefix) {
 		if isGroup(p) {
-			x.addresses4.hold(b.vpcOf(i), word(p.Addr()), true, b.holder(i))
+			x.addresses4.hold(b.vpcOf(i), host4(p.Addr()), true, b.holder(i))
 		} else {
 			k := slices.IndexFunc(x.delegated, func(d delegated) bool { return d.length == length(p) })
 			high, low := words(p.Masked().Addr())

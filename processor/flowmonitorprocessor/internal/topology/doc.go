@@ -4,8 +4,9 @@
 // Package topology is the model of an AWS network and the index that answers who holds
 // an address.
 //
-// A source (a YAML file now, the EC2 API later) fills a [Topology]: flat lists of
-// what the EC2 Describe calls return, tied together by ids. [Topology.Validate] says all
+// A source (a file, the EC2 API, the instance metadata service) fills a [Topology]: flat
+// lists of what the EC2 Describe calls return, tied together by ids. [Merge] joins those of
+// several. [Topology.Validate] says all
 // that cannot be true of it, by field; a file is held to that, a live account in flux need not be.
 // [Build] compiles it into an [Index], which tolerates what is dangling and never
 // changes afterwards: a new topology is a new Index, swapped in as a whole.

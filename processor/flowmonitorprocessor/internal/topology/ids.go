@@ -17,7 +17,7 @@ type idTable struct {
 }
 
 func newIDTable(n int) idTable {
-	return idTable{seed: maphash.MakeSeed(), slots: make([]uint32, n*100/fill+1)}
+	return idTable{seed: maphash.MakeSeed(), slots: make([]uint32, n*100/fillPercent+1)}
 }
 
 // find gives the number of an id, 0 when it is not there. is tells whether a number is that

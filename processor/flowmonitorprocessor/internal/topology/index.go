@@ -110,9 +110,9 @@ func (x *Index) holder(vpc uint32, a netip.Addr) holder {
 	var h holder
 	if a.Is4() {
 		if own := false; len(x.delegated) == 0 || vpc == everywhere {
-			h, _ = x.addresses4.find(vpc, word(a))
+			h, _ = x.addresses4.find(vpc, host4(a))
 			return h
-		} else if h, own = x.addresses4.find(vpc, word(a)); own {
+		} else if h, own = x.addresses4.find(vpc, host4(a)); own {
 			return h
 		}
 	} else {

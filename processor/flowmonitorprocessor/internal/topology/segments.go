@@ -30,7 +30,7 @@ type segment6 struct {
 // find gives the number of the subnet that contains a; 0 when there is none.
 func (s *segments) find(a netip.Addr) uint32 {
 	if a.Is4() {
-		address := word(a)
+		address := host4(a)
 		lo, hi := 0, len(s.v4) // the last that begins at or before the address is before hi
 		for lo < hi {
 			if mid := int(uint(lo+hi) >> 1); s.v4[mid].first <= address {
@@ -77,7 +77,7 @@ func newSegments(t *bart.Table[*SubnetNode]) segments {
 			number = n.number
 		}
 		if first.Is4() {
-			s.v4 = append(s.v4, segment4{word(first), number})
+			s.v4 = append(s.v4, segment4{host4(first), number})
 			continue
 		}
 		high, low := words(first)

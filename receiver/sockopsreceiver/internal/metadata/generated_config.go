@@ -27,15 +27,35 @@ func (rac *ResourceAttributeConfig) Unmarshal(parser *confmap.Conf) error {
 
 // ResourceAttributesConfig provides config for sockops resource attributes.
 type ResourceAttributesConfig struct {
-	HostID            ResourceAttributeConfig `mapstructure:"host.id"`
-	HostName          ResourceAttributeConfig `mapstructure:"host.name"`
-	ServiceInstanceID ResourceAttributeConfig `mapstructure:"service.instance.id"`
-	ServiceName       ResourceAttributeConfig `mapstructure:"service.name"`
-	ServiceVersion    ResourceAttributeConfig `mapstructure:"service.version"`
+	CloudAccountID        ResourceAttributeConfig `mapstructure:"cloud.account.id"`
+	CloudAvailabilityZone ResourceAttributeConfig `mapstructure:"cloud.availability_zone"`
+	CloudPlatform         ResourceAttributeConfig `mapstructure:"cloud.platform"`
+	CloudProvider         ResourceAttributeConfig `mapstructure:"cloud.provider"`
+	CloudRegion           ResourceAttributeConfig `mapstructure:"cloud.region"`
+	HostID                ResourceAttributeConfig `mapstructure:"host.id"`
+	HostName              ResourceAttributeConfig `mapstructure:"host.name"`
+	ServiceInstanceID     ResourceAttributeConfig `mapstructure:"service.instance.id"`
+	ServiceName           ResourceAttributeConfig `mapstructure:"service.name"`
+	ServiceVersion        ResourceAttributeConfig `mapstructure:"service.version"`
 }
 
 func DefaultResourceAttributesConfig() ResourceAttributesConfig {
 	return ResourceAttributesConfig{
+		CloudAccountID: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		CloudAvailabilityZone: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		CloudPlatform: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		CloudProvider: ResourceAttributeConfig{
+			Enabled: true,
+		},
+		CloudRegion: ResourceAttributeConfig{
+			Enabled: true,
+		},
 		HostID: ResourceAttributeConfig{
 			Enabled: true,
 		},

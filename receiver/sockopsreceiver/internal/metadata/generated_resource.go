@@ -21,6 +21,41 @@ func NewResourceBuilder(rac ResourceAttributesConfig) *ResourceBuilder {
 	}
 }
 
+// SetCloudAccountID sets provided value as "cloud.account.id" attribute.
+func (rb *ResourceBuilder) SetCloudAccountID(val string) {
+	if rb.config.CloudAccountID.Enabled {
+		rb.res.Attributes().PutStr("cloud.account.id", val)
+	}
+}
+
+// SetCloudAvailabilityZone sets provided value as "cloud.availability_zone" attribute.
+func (rb *ResourceBuilder) SetCloudAvailabilityZone(val string) {
+	if rb.config.CloudAvailabilityZone.Enabled {
+		rb.res.Attributes().PutStr("cloud.availability_zone", val)
+	}
+}
+
+// SetCloudPlatformAwsEc2 sets "cloud.platform=aws_ec2" attribute.
+func (rb *ResourceBuilder) SetCloudPlatformAwsEc2() {
+	if rb.config.CloudPlatform.Enabled {
+		rb.res.Attributes().PutStr("cloud.platform", "aws_ec2")
+	}
+}
+
+// SetCloudProviderAws sets "cloud.provider=aws" attribute.
+func (rb *ResourceBuilder) SetCloudProviderAws() {
+	if rb.config.CloudProvider.Enabled {
+		rb.res.Attributes().PutStr("cloud.provider", "aws")
+	}
+}
+
+// SetCloudRegion sets provided value as "cloud.region" attribute.
+func (rb *ResourceBuilder) SetCloudRegion(val string) {
+	if rb.config.CloudRegion.Enabled {
+		rb.res.Attributes().PutStr("cloud.region", val)
+	}
+}
+
 // SetHostID sets provided value as "host.id" attribute.
 func (rb *ResourceBuilder) SetHostID(val string) {
 	if rb.config.HostID.Enabled {

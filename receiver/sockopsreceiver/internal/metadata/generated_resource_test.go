@@ -13,6 +13,11 @@ func TestResourceBuilder(t *testing.T) {
 		t.Run(tt, func(t *testing.T) {
 			cfg := loadResourceAttributesConfig(t, tt)
 			rb := NewResourceBuilder(cfg)
+			rb.SetCloudAccountID("cloud.account.id-val")
+			rb.SetCloudAvailabilityZone("cloud.availability_zone-val")
+			rb.SetCloudPlatformAwsEc2()
+			rb.SetCloudProviderAws()
+			rb.SetCloudRegion("cloud.region-val")
 			rb.SetHostID("host.id-val")
 			rb.SetHostName("host.name-val")
 			rb.SetServiceInstanceID("service.instance.id-val")
@@ -24,14 +29,39 @@ func TestResourceBuilder(t *testing.T) {
 
 			switch tt {
 			case "default":
-				assert.Equal(t, 5, res.Attributes().Len())
+				assert.Equal(t, 10, res.Attributes().Len())
 			case "all_set":
-				assert.Equal(t, 5, res.Attributes().Len())
+				assert.Equal(t, 10, res.Attributes().Len())
 			case "none_set":
 				assert.Equal(t, 0, res.Attributes().Len())
 				return
 			default:
 				assert.Failf(t, "unexpected test case: %s", tt)
+			}
+			cloudAccountIDAttrVal, ok := res.Attributes().Get("cloud.account.id")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "cloud.account.id-val", cloudAccountIDAttrVal.Str())
+			}
+			cloudAvailabilityZoneAttrVal, ok := res.Attributes().Get("cloud.availability_zone")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "cloud.availability_zone-val", cloudAvailabilityZoneAttrVal.Str())
+			}
+			cloudPlatformAttrVal, ok := res.Attributes().Get("cloud.platform")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "aws_ec2", cloudPlatformAttrVal.Str())
+			}
+			cloudProviderAttrVal, ok := res.Attributes().Get("cloud.provider")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "aws", cloudProviderAttrVal.Str())
+			}
+			cloudRegionAttrVal, ok := res.Attributes().Get("cloud.region")
+			assert.True(t, ok)
+			if ok {
+				assert.Equal(t, "cloud.region-val", cloudRegionAttrVal.Str())
 			}
 			hostIDAttrVal, ok := res.Attributes().Get("host.id")
 			assert.True(t, ok)

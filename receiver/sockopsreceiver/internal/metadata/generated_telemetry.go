@@ -25,27 +25,61 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                             metric.Meter
-	mu                                sync.Mutex
-	registrations                     []metric.Registration
-	ReceiverSockopsAdoptedSockets     metric.Int64Counter
-	ReceiverSockopsAdoptionFailures   metric.Int64Counter
-	ReceiverSockopsAdoptionNamespaces metric.Int64Counter
-	ReceiverSockopsConnectionsRefused metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsTraced  metric.Int64ObservableCounter
-	ReceiverSockopsConnectionsUnseen  metric.Int64ObservableCounter
-	ReceiverSockopsFlows              metric.Int64ObservableGauge
-	ReceiverSockopsFlowsCapacity      metric.Int64ObservableGauge
-	ReceiverSockopsFlowsOverflowed    metric.Int64ObservableCounter
-	ReceiverSockopsFlowsRemembered    metric.Int64ObservableGauge
-	ReceiverSockopsHarvestFailures    metric.Int64Counter
-	ReceiverSockopsPointsLost         metric.Int64Counter
-	ReceiverSockopsPointsRetried      metric.Int64Counter
-	ReceiverSockopsRoundDuration      metric.Float64Histogram
-	ReceiverSockopsRttSmoothed        metric.Int64ObservableCounter
-	ReceiverSockopsSockets            metric.Int64ObservableGauge
-	ReceiverSockopsSocketsCapacity    metric.Int64ObservableGauge
-	ReceiverSockopsStreamsForgotten   metric.Int64Counter
+	meter                                  metric.Meter
+	mu                                     sync.Mutex
+	registrations                          []metric.Registration
+	ReceiverSockopsAdoptedSockets          metric.Int64Counter
+	ReceiverSockopsAdoptionFailures        metric.Int64Counter
+	ReceiverSockopsAdoptionNamespaces      metric.Int64Counter
+	ReceiverSockopsAuditCovered            metric.Int64ObservableCounter
+	ReceiverSockopsAuditFailures           metric.Int64Counter
+	ReceiverSockopsAuditNamespaces         metric.Int64ObservableGauge
+	ReceiverSockopsAuditNamespacesVanished metric.Int64ObservableCounter
+	ReceiverSockopsAuditRatio              metric.Float64ObservableGauge
+	ReceiverSockopsAuditSeen               metric.Int64ObservableCounter
+	ReceiverSockopsCgroups                 metric.Int64ObservableGauge
+	ReceiverSockopsCgroupsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsConnectionsRefused      metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsTraced       metric.Int64ObservableCounter
+	ReceiverSockopsConnectionsUnseen       metric.Int64ObservableCounter
+	ReceiverSockopsFlows                   metric.Int64ObservableGauge
+	ReceiverSockopsFlowsCapacity           metric.Int64ObservableGauge
+	ReceiverSockopsFlowsOverflowed         metric.Int64ObservableCounter
+	ReceiverSockopsFlowsRemembered         metric.Int64ObservableGauge
+	ReceiverSockopsFlowsWithoutContainer   metric.Int64Counter
+	ReceiverSockopsHarvestFailures         metric.Int64Counter
+	ReceiverSockopsKernelFeatures          metric.Int64ObservableGauge
+	ReceiverSockopsNatConnections          metric.Int64ObservableGauge
+	ReceiverSockopsNatConnectionsCapacity  metric.Int64ObservableGauge
+	ReceiverSockopsNatConnectionsEvicted   metric.Int64ObservableCounter
+	ReceiverSockopsNatConnectionsRefused   metric.Int64ObservableCounter
+	ReceiverSockopsNatDumpFailures         metric.Int64ObservableCounter
+	ReceiverSockopsNatDumps                metric.Int64ObservableCounter
+	ReceiverSockopsNatEvents               metric.Int64ObservableCounter
+	ReceiverSockopsNatEventsLost           metric.Int64ObservableCounter
+	ReceiverSockopsNatEventsMalformed      metric.Int64ObservableCounter
+	ReceiverSockopsNatLookupsAmbiguous     metric.Int64ObservableCounter
+	ReceiverSockopsNatLookupsNotTranslated metric.Int64ObservableCounter
+	ReceiverSockopsNatLookupsTranslated    metric.Int64ObservableCounter
+	ReceiverSockopsNatNamespaces           metric.Int64ObservableGauge
+	ReceiverSockopsNatNamespacesFailed     metric.Int64ObservableGauge
+	ReceiverSockopsNatNamespacesRefused    metric.Int64ObservableGauge
+	ReceiverSockopsNatNamespacesSilent     metric.Int64ObservableGauge
+	ReceiverSockopsNatSyncFailures         metric.Int64ObservableCounter
+	ReceiverSockopsNatTranslations         metric.Int64ObservableGauge
+	ReceiverSockopsNatTranslationsRefused  metric.Int64ObservableCounter
+	ReceiverSockopsNatTranslationsUnknown  metric.Int64ObservableCounter
+	ReceiverSockopsPinnedFlowsLost         metric.Int64Counter
+	ReceiverSockopsPinsReplaced            metric.Int64Counter
+	ReceiverSockopsPointsLost              metric.Int64Counter
+	ReceiverSockopsPointsRetried           metric.Int64Counter
+	ReceiverSockopsRoundDuration           metric.Float64Histogram
+	ReceiverSockopsRoundsRecovered         metric.Int64Counter
+	ReceiverSockopsRoundsUncertain         metric.Int64Counter
+	ReceiverSockopsRttSmoothed             metric.Int64ObservableCounter
+	ReceiverSockopsSockets                 metric.Int64ObservableGauge
+	ReceiverSockopsSocketsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsStreamsForgotten        metric.Int64Counter
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -57,6 +91,111 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterReceiverSockopsAuditCoveredCallback sets callback for observable ReceiverSockopsAuditCovered metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditCoveredCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditCovered, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditCovered)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesCallback sets callback for observable ReceiverSockopsAuditNamespaces metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespaces, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespaces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditNamespacesVanishedCallback sets callback for observable ReceiverSockopsAuditNamespacesVanished metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditNamespacesVanishedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditNamespacesVanished, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditNamespacesVanished)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditRatioCallback sets callback for observable ReceiverSockopsAuditRatio metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditRatioCallback(cb metric.Float64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerFloat64{inst: builder.ReceiverSockopsAuditRatio, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditRatio)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsAuditSeenCallback sets callback for observable ReceiverSockopsAuditSeen metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsAuditSeenCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsAuditSeen, obs: o})
+		return nil
+	}, builder.ReceiverSockopsAuditSeen)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsCgroupsCallback sets callback for observable ReceiverSockopsCgroups metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsCgroupsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsCgroups, obs: o})
+		return nil
+	}, builder.ReceiverSockopsCgroups)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsCgroupsCapacityCallback sets callback for observable ReceiverSockopsCgroupsCapacity metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsCgroupsCapacityCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsCgroupsCapacity, obs: o})
+		return nil
+	}, builder.ReceiverSockopsCgroupsCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterReceiverSockopsConnectionsRefusedCallback sets callback for observable ReceiverSockopsConnectionsRefused metric.
@@ -164,6 +303,321 @@ func (builder *TelemetryBuilder) RegisterReceiverSockopsFlowsRememberedCallback(
 	return nil
 }
 
+// RegisterReceiverSockopsKernelFeaturesCallback sets callback for observable ReceiverSockopsKernelFeatures metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsKernelFeaturesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsKernelFeatures, obs: o})
+		return nil
+	}, builder.ReceiverSockopsKernelFeatures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatConnectionsCallback sets callback for observable ReceiverSockopsNatConnections metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatConnectionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatConnections, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatConnections)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatConnectionsCapacityCallback sets callback for observable ReceiverSockopsNatConnectionsCapacity metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatConnectionsCapacityCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatConnectionsCapacity, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatConnectionsCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatConnectionsEvictedCallback sets callback for observable ReceiverSockopsNatConnectionsEvicted metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatConnectionsEvictedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatConnectionsEvicted, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatConnectionsEvicted)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatConnectionsRefusedCallback sets callback for observable ReceiverSockopsNatConnectionsRefused metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatConnectionsRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatConnectionsRefused, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatConnectionsRefused)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatDumpFailuresCallback sets callback for observable ReceiverSockopsNatDumpFailures metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatDumpFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatDumpFailures, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatDumpFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatDumpsCallback sets callback for observable ReceiverSockopsNatDumps metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatDumpsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatDumps, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatDumps)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatEventsCallback sets callback for observable ReceiverSockopsNatEvents metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatEventsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatEvents, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatEvents)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatEventsLostCallback sets callback for observable ReceiverSockopsNatEventsLost metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatEventsLostCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatEventsLost, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatEventsLost)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatEventsMalformedCallback sets callback for observable ReceiverSockopsNatEventsMalformed metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatEventsMalformedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatEventsMalformed, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatEventsMalformed)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatLookupsAmbiguousCallback sets callback for observable ReceiverSockopsNatLookupsAmbiguous metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatLookupsAmbiguousCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatLookupsAmbiguous, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatLookupsAmbiguous)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatLookupsNotTranslatedCallback sets callback for observable ReceiverSockopsNatLookupsNotTranslated metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatLookupsNotTranslatedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatLookupsNotTranslated, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatLookupsNotTranslated)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatLookupsTranslatedCallback sets callback for observable ReceiverSockopsNatLookupsTranslated metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatLookupsTranslatedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatLookupsTranslated, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatLookupsTranslated)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatNamespacesCallback sets callback for observable ReceiverSockopsNatNamespaces metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatNamespacesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatNamespaces, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatNamespaces)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatNamespacesFailedCallback sets callback for observable ReceiverSockopsNatNamespacesFailed metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatNamespacesFailedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatNamespacesFailed, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatNamespacesFailed)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatNamespacesRefusedCallback sets callback for observable ReceiverSockopsNatNamespacesRefused metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatNamespacesRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatNamespacesRefused, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatNamespacesRefused)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatNamespacesSilentCallback sets callback for observable ReceiverSockopsNatNamespacesSilent metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatNamespacesSilentCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatNamespacesSilent, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatNamespacesSilent)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatSyncFailuresCallback sets callback for observable ReceiverSockopsNatSyncFailures metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatSyncFailuresCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatSyncFailures, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatSyncFailures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatTranslationsCallback sets callback for observable ReceiverSockopsNatTranslations metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatTranslationsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatTranslations, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatTranslations)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatTranslationsRefusedCallback sets callback for observable ReceiverSockopsNatTranslationsRefused metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatTranslationsRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatTranslationsRefused, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatTranslationsRefused)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatTranslationsUnknownCallback sets callback for observable ReceiverSockopsNatTranslationsUnknown metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatTranslationsUnknownCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatTranslationsUnknown, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatTranslationsUnknown)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterReceiverSockopsRttSmoothedCallback sets callback for observable ReceiverSockopsRttSmoothed metric.
 func (builder *TelemetryBuilder) RegisterReceiverSockopsRttSmoothedCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -219,6 +673,16 @@ func (oi *observerInt64) Observe(value int64, opts ...metric.ObserveOption) {
 	oi.obs.ObserveInt64(oi.inst, value, opts...)
 }
 
+type observerFloat64 struct {
+	embedded.Float64Observer
+	inst metric.Float64Observable
+	obs  metric.Observer
+}
+
+func (oi *observerFloat64) Observe(value float64, opts ...metric.ObserveOption) {
+	oi.obs.ObserveFloat64(oi.inst, value, opts...)
+}
+
 // Shutdown unregister all registered callbacks for async instruments.
 func (builder *TelemetryBuilder) Shutdown() {
 	builder.mu.Lock()
@@ -253,6 +717,54 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_adoption_namespaces",
 		metric.WithDescription("Network namespaces with TCP sockets that the adoption found; `failed` are those that it could not enter or walk. [Development]"),
 		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditCovered, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_covered",
+		metric.WithDescription("What the flows counted of what the kernel counted itself (`receiver_sockops_audit_seen`). [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditFailures, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_audit_failures",
+		metric.WithDescription("Rounds in which the audit could not read all of the kernel's counters. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespaces, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_audit_namespaces",
+		metric.WithDescription("Network namespaces. `audited` are compared; `unreadable` have flows, but no process that may be looked at; `refused` are past the bound. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditNamespacesVanished, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_namespaces_vanished",
+		metric.WithDescription("Network namespaces that ended, or whose process did, while they were audited. What happened since the round before is not compared. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditRatio, err = builder.meter.Float64ObservableGauge(
+		"otelcol_receiver_sockops_audit_ratio",
+		metric.WithDescription("Covered over seen in the last ten rounds. 1 says that nothing is missing. Absent if nothing was seen. [Development]"),
+		metric.WithUnit("1"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsAuditSeen, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_audit_seen",
+		metric.WithDescription("What the kernel counted itself in the network namespaces that are audited, as far as it is certain that flows should have counted it. [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsCgroups, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_cgroups",
+		metric.WithDescription("Cgroups of which the receiver remembers the container. [Development]"),
+		metric.WithUnit("{cgroup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsCgroupsCapacity, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_cgroups_capacity",
+		metric.WithDescription("Cgroups of which the receiver can remember the container. [Development]"),
+		metric.WithUnit("{cgroup}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsRefused, err = builder.meter.Int64ObservableCounter(
@@ -297,10 +809,154 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{flow}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsFlowsWithoutContainer, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_flows_without_container",
+		metric.WithDescription("Flows of a round that may belong to a container which is not known. `no_cgroup`, in a network namespace other than the host's, but in the root of the cgroup2 hierarchy; `no_names`, the kernel had no room for the names of their cgroup. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsHarvestFailures, err = builder.meter.Int64Counter(
 		"otelcol_receiver_sockops_harvest_failures",
 		metric.WithDescription("Harvests that ended with an error. What they did not hand over comes with the next one. [Development]"),
 		metric.WithUnit("{harvest}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsKernelFeatures, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_kernel_features",
+		metric.WithDescription("1 for each feature that the kernel has, by its version; 0 for one that it lacks, and without which a figure is less exact. [Development]"),
+		metric.WithUnit("{feature}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatConnections, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_connections",
+		metric.WithDescription("Translated connections that are known, those that have ended and are kept for their last counts included. With `nat`, like all of this kind. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatConnectionsCapacity, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_connections_capacity",
+		metric.WithDescription("Translated connections that can be known at once (`max_nat_connections`). [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatConnectionsEvicted, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_connections_evicted",
+		metric.WithDescription("Connections that had ended and were forgotten before their time, to make room. Their last counts may be reported untranslated. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatConnectionsRefused, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_connections_refused",
+		metric.WithDescription("Connections of which the translation is not known for want of room. They are reported untranslated. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatDumpFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_dump_failures",
+		metric.WithDescription("Dumps that the kernel refused. They are asked for again. [Development]"),
+		metric.WithUnit("{dump}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatDumps, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_dumps",
+		metric.WithDescription("Dumps of a namespace's conntrack, one at its begin, one after each loss of events, and one every five minutes where only dumps tell of some connections. [Development]"),
+		metric.WithUnit("{dump}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatEvents, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_events",
+		metric.WithDescription("Conntrack events read, of translated TCP connections. The kernel filters the others. [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatEventsLost, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_events_lost",
+		metric.WithDescription("Conntrack events that the kernel dropped because the collector did not read in time. A dump makes them good, but for connections that began and ended in between. [Development]"),
+		metric.WithUnit("{event}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatEventsMalformed, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_events_malformed",
+		metric.WithDescription("Messages that are not what the kernel writes. [Development]"),
+		metric.WithUnit("{message}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatLookupsAmbiguous, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_lookups_ambiguous",
+		metric.WithDescription("Look-ups of a connection's translation that found several which do not agree. It is reported untranslated. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatLookupsNotTranslated, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_lookups_not_translated",
+		metric.WithDescription("Look-ups of connections that are not translated. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatLookupsTranslated, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_lookups_translated",
+		metric.WithDescription("Look-ups of connections that are translated. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatNamespaces, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_namespaces",
+		metric.WithDescription("Network namespaces whose conntrack is followed. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatNamespacesFailed, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_namespaces_failed",
+		metric.WithDescription("Network namespaces that could not be entered or listened to, for want of a capability as a rule. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatNamespacesRefused, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_namespaces_refused",
+		metric.WithDescription("Network namespaces past `max_nat_namespaces`, which are not followed. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatNamespacesSilent, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_namespaces_silent",
+		metric.WithDescription("Network namespaces that send no events (`net.netfilter.nf_conntrack_events` is 0) and are dumped in each round instead. [Development]"),
+		metric.WithUnit("{namespace}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatSyncFailures, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_sync_failures",
+		metric.WithDescription("Rounds that did not wait longer for the conntrack events that the kernel had told. Connections of theirs may be reported untranslated. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatTranslations, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_translations",
+		metric.WithDescription("Connections of which the kernel side was told what they are beyond translation. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatTranslationsRefused, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_translations_refused",
+		metric.WithDescription("Connections of which the kernel side could not be told for want of room. They are reported untranslated once they are older than two rounds. [Development]"),
+		metric.WithUnit("{connection}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatTranslationsUnknown, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_nat_translations_unknown",
+		metric.WithDescription("Flows that bear a translation of which nothing is known. They are reported untranslated. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinnedFlowsLost, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pinned_flows_lost",
+		metric.WithDescription("Flows with undelivered counts in pinned tables of another version, which this one cannot read. [Development]"),
+		metric.WithUnit("{flow}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsPinsReplaced, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_pins_replaced",
+		metric.WithDescription("Sets of pins that did not fit this version or the options, and were replaced at the start. [Development]"),
+		metric.WithUnit("{replacement}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsPointsLost, err = builder.meter.Int64Counter(
@@ -320,6 +976,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithDescription("Time from the begin of a harvest until the pipeline took the data points. [Development]"),
 		metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries([]float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}...),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsRecovered, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_recovered",
+		metric.WithDescription("Rounds that an earlier process left undelivered in the pinned tables, and this one has read. [Development]"),
+		metric.WithUnit("{round}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsRoundsUncertain, err = builder.meter.Int64Counter(
+		"otelcol_receiver_sockops_rounds_uncertain",
+		metric.WithDescription("Of the recovered rounds, those that may have been delivered before, because the earlier process was killed while the pipeline had them. [Development]"),
+		metric.WithUnit("{round}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsRttSmoothed, err = builder.meter.Int64ObservableCounter(

@@ -12,7 +12,7 @@ import (
 
 // keyOf gives the identity on the wire of a flow of the kernel. What the wire does not
 // carry is left out, so that flows which differ in nothing else become one: a listener's
-// peer, the addresses of an overflow flow, the network namespace if nobody asked for it.
+// peer and container, the addresses of an overflow flow, the network namespace if nobody asked for it.
 func (t *Table) keyOf(k *bpf.FlowKey) key {
 	role := flowattr.RoleKind(k.Role)
 	if role > flowattr.RoleListener {
@@ -31,6 +31,9 @@ func (t *Table) keyOf(k *bpf.FlowKey) key {
 	}
 	if role != flowattr.RoleListener {
 		id.peer, id.peerPort = k.Peer, k.PeerPort
+		if t.settings.Container != nil {
+			id.container = t.settings.Container(k.Cgroup, k.Netns)
+		}
 	}
 	return id
 }
@@ -93,7 +96,7 @@ func (t *Table) Add(k *bpf.FlowKey, f *bpf.Flow, d *bpf.Detail) {
 		return
 	}
 	t.harvested++
-	s := t.hold(t.keyOf(k))
+	s := t.hold(t.identity(k, f))
 	for p, n := range f.Open {
 		s.open[p] += uint64(n)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"unique"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,7 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/bpf"
 	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/container"
 )
 
 func address(s string) [16]byte { return netip.MustParseAddr(s).As16() }
@@ -104,21 +106,30 @@ func TestTheIdentityOfAKernelFlow(t *testing.T) {
 	}
 }
 
+// containerOf makes a container of the low bits of a cgroup's id, a pod of those above.
+func containerOf(cgroup uint64, _ uint32) (h unique.Handle[container.ID]) {
+	id := container.ID{Container: []string{"", "a", "b", "c"}[cgroup&3], Pod: []string{"", "p", "q", "r"}[cgroup>>2&3]}
+	if id != (container.ID{}) {
+		h = unique.Make(id)
+	}
+	return h
+}
+
 // Two keys that differ must not be written with the same attributes: each stream has one
 // writer. And the attributes say what the key says.
 func FuzzIdentityIsOneToOne(f *testing.F) {
 	v4, v6 := address("::ffff:10.0.0.1"), address("2001:db8::1")
-	f.Add(v4[:], v4[:], uint16(0), uint16(443), uint8(1), uint8(0), v4[:], v4[:], uint16(443), uint16(0), uint8(2), uint8(0))
-	f.Add(v6[:], v4[:], uint16(1), uint16(2), uint8(3), uint8(0), v6[:], v6[:], uint16(1), uint16(0), uint8(3), uint8(0))
-	f.Add(v6[:], v4[:], uint16(1), uint16(2), uint8(3), uint8(1), []byte{}, []byte{1}, uint16(0), uint16(0), uint8(9), uint8(77))
-	f.Fuzz(func(t *testing.T, l1, p1 []byte, lp1, pp1 uint16, r1, k1 uint8, l2, p2 []byte, lp2, pp2 uint16, r2, k2 uint8) {
-		make1 := func(l, p []byte, lp, pp uint16, r, k uint8) key {
-			kernel := bpf.FlowKey{LocalPort: lp, PeerPort: pp, Role: r, Kind: k}
+	f.Add(v4[:], v4[:], uint16(0), uint16(443), uint8(1), uint8(0), uint8(0), v4[:], v4[:], uint16(443), uint16(0), uint8(2), uint8(0), uint8(3))
+	f.Add(v6[:], v4[:], uint16(1), uint16(2), uint8(3), uint8(0), uint8(1), v6[:], v6[:], uint16(1), uint16(0), uint8(3), uint8(0), uint8(2))
+	f.Add(v6[:], v4[:], uint16(1), uint16(2), uint8(3), uint8(1), uint8(7), []byte{}, []byte{1}, uint16(0), uint16(0), uint8(9), uint8(77), uint8(7))
+	f.Fuzz(func(t *testing.T, l1, p1 []byte, lp1, pp1 uint16, r1, k1, c1 uint8, l2, p2 []byte, lp2, pp2 uint16, r2, k2, c2 uint8) {
+		make1 := func(l, p []byte, lp, pp uint16, r, k, c uint8) key {
+			kernel := bpf.FlowKey{LocalPort: lp, PeerPort: pp, Role: r, Kind: k, Cgroup: uint64(c)}
 			copy(kernel.Local[:], l)
 			copy(kernel.Peer[:], p)
-			return new(Table).keyOf(&kernel)
+			return (&Table{settings: Settings{Container: containerOf}}).keyOf(&kernel)
 		}
-		a, b := make1(l1, p1, lp1, pp1, r1, k1), make1(l2, p2, lp2, pp2, r2, k2)
+		a, b := make1(l1, p1, lp1, pp1, r1, k1, c1), make1(l2, p2, lp2, pp2, r2, k2, c2)
 		put := func(k key) pcommon.Map {
 			m := pcommon.NewMap()
 			flow := k.flow()

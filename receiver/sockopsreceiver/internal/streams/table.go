@@ -5,8 +5,11 @@ package streams
 
 import (
 	"time"
+	"unique"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/otel-flowmonitor/flowmonitor/receiver/sockopsreceiver/internal/container"
 )
 
 // Settings of a [Table].
@@ -20,6 +23,12 @@ type Settings struct {
 	Cumulative bool
 	// Netns tells flows of different network namespaces apart.
 	Netns bool
+	// Container gives the container of the flows of a cgroup in a network namespace; the
+	// zero Handle: none. Nil: containers are not told apart.
+	Container func(cgroup uint64, netns uint32) unique.Handle[container.ID]
+	// Translate has flows told by what they are beyond network address translation; nil if
+	// it is not asked for.
+	Translate Translate
 	// Jiffy is the kernel's unit of the times in [bpf.Detail]. May be nil if there are none.
 	Jiffy func() time.Duration
 }

@@ -1,0 +1,97 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package accuracy_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/accuracy"
+)
+
+// small is a fleet on which a run takes a tenth of a second.
+var small = accuracy.Shape{Hosts: 20, AZs: 2, VPCs: 2, Tail: 1.5, Services: true}
+
+// The short form of make eval-nhi: every kind of fault on fleets that the table does not
+// use. The targets hold here, too, up to what so few windows can show.
+func TestTheVerdictsAreRight(t *testing.T) {
+	total := accuracy.NewScore()
+	for i, kind := range accuracy.NetworkKinds {
+		c := accuracy.Cell{
+			Shape: small, Network: kind, Other: accuracy.OtherKinds[i], Loss: 0.005, Burst: 3, Segments: 120_000,
+			Noise: accuracy.Noise{Rate: 0.001, Burst: 3},
+		}
+		if i%2 == 1 {
+			c.Shape.Tiered = true
+		}
+		s := accuracy.Run(c, accuracy.DefaultPlan, 500+10*i, 3, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+		assert.Positive(t, s.Recall.Of+s.Below.Of, kind)
+		total.Recall.Add(s.Recall)
+		total.Component.Add(s.Component)
+		total.Clean.Add(s.Clean)
+		other := s.AllOther()
+		assert.Positive(t, other.Of, accuracy.OtherKinds[i])
+		assert.Zero(t, other.Hits, "%s sets the indicator", accuracy.OtherKinds[i])
+	}
+	require.Greater(t, total.Recall.Of, 200, "there are windows to tell by")
+	assert.GreaterOrEqual(t, total.Recall.Rate(), 0.98)
+	assert.GreaterOrEqual(t, total.Component.Rate(), 0.97)
+	assert.Zero(t, total.Clean.Hits)
+}
+
+// The published methods do worse on the same windows, so that the scorer can tell.
+func TestTheBaselinesAreTold(t *testing.T) {
+	c := accuracy.Cell{
+		Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.02, Burst: 3, Segments: 60_000,
+		Noise: accuracy.Noise{Rate: 0.001, Burst: 3},
+	}
+	s := accuracy.Run(c, accuracy.DefaultPlan, 600, 3, []accuracy.Maker{
+		accuracy.NewNHI, func() accuracy.Method { return accuracy.NewThreshold(0.003) }, func() accuracy.Method { return accuracy.NewVoting(0.02, 0.4) },
+	}, nil)
+	assert.Greater(t, s[1].AllOther().Hits, s[0].AllOther().Hits, "a ratio does not tell a host from the network")
+	assert.Greater(t, s[0].F1(), s[1].F1())
+	assert.Greater(t, s[0].F1(), s[2].F1())
+}
+
+// A written trace, played through the processor itself, has the score of the simulator's own run.
+func TestATraceHasTheScoreOfItsRun(t *testing.T) {
+	c := accuracy.Cell{
+		Shape: accuracy.Shape{Hosts: 8, AZs: 2, VPCs: 1, Even: true}, Network: accuracy.AZPair, Other: accuracy.HostInterface,
+		Loss: 0.02, Burst: 1, Segments: 30_000, Noise: accuracy.Noise{Rate: 0.001, Burst: 1},
+	}
+	plan := accuracy.Plan{Clean: 6, Fault: 6}
+	dir := t.TempDir()
+	require.NoError(t, accuracy.WriteTrace(dir, c, plan, 7))
+	got, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), nil)
+	require.NoError(t, err)
+	want := accuracy.Run(c, plan, 7, 1, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+	assert.Equal(t, want.Recall, got[0].Recall)
+	assert.Equal(t, want.Component.Hits, got[0].Component.Hits)
+	assert.Equal(t, want.AllOther(), got[0].AllOther())
+	assert.Equal(t, want.Detected, got[0].Detected)
+	assert.Equal(t, want.Cleared, got[0].Cleared)
+	assert.InDelta(t, want.Clean.Of, got[0].Clean.Of, 4, "the last window may not be over")
+	assert.Equal(t, want.Clean.Hits, got[0].Clean.Hits)
+}
+
+// Bounds of Clopper and Pearson, compared with published values: none of 60,000, and one of ten
+// (Newcombe 1998: 0.0051 at 97.5 % one-sided is 0.0025; at 95 % 0.0051).
+func TestBounds(t *testing.T) {
+	assert.InDelta(t, 1-0.95128, accuracy.Share{Hits: 0, Of: 60}.Upper(), 2e-4) // 1 − 0.05^(1/60)
+	assert.InDelta(t, 0.95130, accuracy.Share{Hits: 60, Of: 60}.Lower(), 2e-4)
+	assert.InDelta(t, 0.005116, accuracy.Share{Hits: 1, Of: 10}.Lower(), 1e-5)
+	assert.InDelta(t, 0.394163, accuracy.Share{Hits: 1, Of: 10}.Upper(), 1e-5)
+}
+
+// The same seed plays the same fleet, whatever else runs.
+func TestTheSimulatorIsDeterministic(t *testing.T) {
+	c := accuracy.Cell{Shape: small, Network: accuracy.Gateway, Other: accuracy.Shaping, Loss: 0.01, Burst: 3, Segments: 30_000, Noise: accuracy.Noise{Rate: 0.001, Burst: 3}}
+	plan := accuracy.Plan{Clean: 3, Fault: 3}
+	a := accuracy.Run(c, plan, 3, 2, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+	b := accuracy.Run(c, plan, 3, 2, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+	assert.Equal(t, a, b)
+}
