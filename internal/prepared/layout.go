@@ -54,6 +54,34 @@ func arrayOf(v *anyValue) []anyValue {
 	return (*arrayRef)((*box)(unsafe.Pointer(&v.value)).data).values.values
 }
 
+// valueHeader is a pcommon.Value.
+type valueHeader struct {
+	orig  *anyValue
+	state unsafe.Pointer
+}
+
+// valueOf gives the value of an attribute of m.
+func valueOf(m pcommon.Map, kv *keyValue) pcommon.Value {
+	h := valueHeader{&kv.value, (*mapHeader)(unsafe.Pointer(&m)).state}
+	return *(*pcommon.Value)(unsafe.Pointer(&h))
+}
+
+// kinds are the types that an anyValue points to, as far as their values are compared.
+var kinds = func() (k struct{ text, number, double, flag, array unsafe.Pointer }) {
+	if !known() {
+		return k
+	}
+	m := pcommon.NewMap()
+	m.PutStr("a", "")
+	m.PutInt("b", 0)
+	m.PutDouble("c", 0)
+	m.PutBool("d", false)
+	m.PutEmptySlice("e")
+	list := *listOf(m)
+	k.text, k.number, k.double, k.flag, k.array = kindOf(&list[0].value), kindOf(&list[1].value), kindOf(&list[2].value), kindOf(&list[3].value), kindOf(&list[4].value)
+	return k
+}()
+
 // known tells whether pdata's types are laid out as those above, by name, kind and offset.
 func known() bool {
 	header := reflect.TypeFor[pcommon.Map]()
@@ -70,7 +98,11 @@ func known() bool {
 		return false
 	}
 	value := entry.Field(0).Type
-	return isAny(value) && knownKinds(value)
+	if !isAny(value) || !knownKinds(value) {
+		return false
+	}
+	of := reflect.TypeFor[pcommon.Value]()
+	return fields(of, reflect.TypeFor[valueHeader](), "orig", "state") && of.Field(0).Type == reflect.PointerTo(value)
 }
 
 // isAny tells a struct of one interface without methods.
@@ -78,18 +110,23 @@ func isAny(t reflect.Type) bool {
 	return fields(t, reflect.TypeFor[anyValue](), "Value") && t.Field(0).Type == reflect.TypeFor[any]()
 }
 
-// knownKinds looks at a string and at a slice, which are reached only through the interface.
+// knownKinds looks at what is reached only through the interface.
 func knownKinds(value reflect.Type) bool {
 	m := pcommon.NewMap()
 	m.PutStr("text", "")
+	m.PutInt("number", 0)
+	m.PutDouble("share", 0)
+	m.PutBool("flag", false)
 	m.PutEmptySlice("slice").AppendEmpty()
 	list := *listOf(m)
-	text := reflect.TypeOf(list[0].value.value)
-	if text == nil || text.Kind() != reflect.Pointer || text.Elem().Kind() != reflect.Struct ||
-		text.Elem().NumField() != 1 || text.Elem().Field(0).Type.Kind() != reflect.String {
-		return false
+	for i, kind := range []reflect.Kind{reflect.String, reflect.Int64, reflect.Float64, reflect.Bool} {
+		t := reflect.TypeOf(list[i].value.value)
+		if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct ||
+			t.Elem().NumField() != 1 || t.Elem().Field(0).Type.Kind() != kind {
+			return false
+		}
 	}
-	slice := reflect.TypeOf(list[1].value.value)
+	slice := reflect.TypeOf(list[4].value.value)
 	if slice == nil || slice.Kind() != reflect.Pointer || !fields(slice.Elem(), reflect.TypeFor[arrayRef](), "ArrayValue") {
 		return false
 	}

@@ -176,6 +176,114 @@ func TestSetsAreEqualByTheirAttributes(t *testing.T) {
 	assert.True(t, empty.Equal(of(New(pcommon.NewMap()))))
 }
 
+// none takes no attribute.
+func none(string, pcommon.Value) bool { return false }
+
+func TestASetMatchesWhatItWasMadeFrom(t *testing.T) {
+	for name, share := range map[string]bool{"shared": true, "one by one": false} {
+		t.Run(name, func(t *testing.T) {
+			set(t, share)
+			s := New(example("a."))
+			extra := func(k string, _ pcommon.Value) bool { return k == "extra" || k == "another" }
+			changed := func(f func(pcommon.Map)) pcommon.Map {
+				m := example("a.")
+				f(m)
+				return m
+			}
+			for _, tt := range []struct {
+				name string
+				m    pcommon.Map
+				want bool
+			}{
+				{"itself", s.Attributes(), true},
+				{"equal ones", example("a."), true},
+				{"others", example("b."), false},
+				{"nothing", pcommon.NewMap(), false},
+				{"one less", changed(func(m pcommon.Map) { m.Remove("a.none") }), false},
+				{"one more", changed(func(m pcommon.Map) { m.PutStr("unknown", "") }), false},
+				{"one more that is taken", changed(func(m pcommon.Map) { m.PutStr("extra", "") }), true},
+				{"another text", changed(func(m pcommon.Map) { m.PutStr("a.text", "subnet-2") }), false},
+				{"a number as text", changed(func(m pcommon.Map) { m.PutStr("a.number", "443") }), false},
+				{"another number", changed(func(m pcommon.Map) { m.PutInt("a.number", 80) }), false},
+				{"another flag", changed(func(m pcommon.Map) { m.PutBool("a.flag", false) }), false},
+				{"another share", changed(func(m pcommon.Map) { m.PutDouble("a.share", 0.5) }), false},
+				{"a longer list", changed(func(m pcommon.Map) { v, _ := m.Get("a.list"); v.Slice().AppendEmpty() }), false},
+				{"another list", changed(func(m pcommon.Map) { v, _ := m.Get("a.list"); v.Slice().At(1).SetStr("x") }), false},
+				{"a list of another kind", changed(func(m pcommon.Map) { v, _ := m.Get("a.list"); v.Slice().At(3).SetStr("7") }), false},
+				{"another order", changed(func(m pcommon.Map) { m.Remove("a.text"); m.PutStr("a.text", "subnet-1") }), false},
+			} {
+				assert.Equal(t, tt.want, s.Match(tt.m, extra), tt.name)
+			}
+			first := pcommon.NewMap()
+			first.PutStr("another", "x")
+			for k, v := range example("a.").All() {
+				v.CopyTo(first.PutEmpty(k))
+				first.PutStr("extra", "x")
+			}
+			assert.True(t, s.Match(first, extra), "between them")
+			empty := Set{}
+			assert.True(t, empty.Match(pcommon.NewMap(), none))
+			assert.False(t, empty.Match(example("a."), none))
+			nested := pcommon.NewMap()
+			nested.PutEmptySlice("a").AppendEmpty().SetEmptySlice()
+			inner := New(nested)
+			assert.False(t, inner.Match(example("a."), none))
+		})
+	}
+}
+
+func TestWhatIsHeldIsACopy(t *testing.T) {
+	for name, share := range map[string]bool{"shared": true, "one by one": false} {
+		t.Run(name, func(t *testing.T) {
+			set(t, share)
+			var h Holder
+			var v View
+			omit := func(k string, _ pcommon.Value) bool { return k == "extra" }
+			sets := make([]Set, 300)
+			small := 0
+			for i := range sets {
+				m := example("a.")
+				m.PutStr("extra", "x")
+				m.PutInt("own", int64(i/2))
+				bytes := 0
+				sets[i], bytes = h.Hold(m, omit)
+				if i == 1 {
+					small = bytes
+				} else if i == 0 {
+					assert.Greater(t, bytes, 100)
+				}
+				for _, v := range m.All() { // the point is changed
+					if v.Type() == pcommon.ValueTypeSlice && v.Slice().Len() > 0 {
+						v.Slice().At(0).SetStr("changed")
+					} else {
+						v.SetStr("changed")
+					}
+				}
+			}
+			for i := range sets {
+				want := example("a.")
+				want.PutInt("own", int64(i/2))
+				require.Equal(t, want.AsRaw(), v.Of(&sets[i]).AsRaw())
+				require.Equal(t, want.AsRaw(), sets[i].Attributes().AsRaw())
+				require.True(t, sets[i].Match(want, none))
+			}
+			if share {
+				assert.Equal(t, small, entrySize*sets[1].Len(), "what repeats is not held twice")
+			}
+			odd := pcommon.NewMap()
+			odd.PutEmptyMap("m").PutStr("a", "b")
+			odd.PutEmptyBytes("b").FromRaw([]byte{1, 2})
+			odd.PutEmpty("e")
+			odd.PutEmptySlice("s").AppendEmpty().SetEmptySlice().AppendEmpty().SetStr("deep")
+			s, bytes := h.Hold(odd, none)
+			assert.Equal(t, odd.AsRaw(), s.Attributes().AsRaw())
+			assert.Greater(t, bytes, 100)
+			empty := Set{}
+			assert.Zero(t, v.Of(&empty).Len())
+		})
+	}
+}
+
 func TestPointsThatShareValuesGoOverTheWire(t *testing.T) {
 	md := pmetric.NewMetrics()
 	points := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty().SetEmptySum().DataPoints()
@@ -248,6 +356,11 @@ func FuzzAppend(f *testing.F) {
 			v.SetStr(k + "changed")
 		}
 		require.Equal(t, c.AsRaw(), b.AsRaw())
+		require.True(t, set.Match(b, none))
+		var h Holder
+		held, _ := h.Hold(b, none)
+		require.True(t, held.Match(c, none))
+		require.False(t, held.Match(a, none))
 	})
 }
 

@@ -61,7 +61,7 @@ func (w *Writer) Append(m pcommon.Map, sets ...*Set) {
 		copy(rest, s.list)
 		for i, arrays := 0, s.arrays; arrays > 0; i++ {
 			if kindOf(&rest[i].value) == s.kind {
-				w.own(&rest[i].value)
+				own(&rest[i].value, &w.arrays, &w.items)
 				arrays--
 			}
 		}
@@ -71,10 +71,10 @@ func (w *Writer) Append(m pcommon.Map, sets ...*Set) {
 }
 
 // own gives v its own slice of the same elements.
-func (w *Writer) own(v *anyValue) {
-	a := &w.arrays.cut(1, maxArrays)[0]
+func own(v *anyValue, arrays *piece[array], items *piece[anyValue]) {
+	a := &arrays.cut(1, maxArrays)[0]
 	if from := arrayOf(v); len(from) > 0 {
-		a.values.values = w.items.cut(len(from), maxItems)
+		a.values.values = items.cut(len(from), maxItems)
 		copy(a.values.values, from)
 	}
 	a.ref.values = &a.values

@@ -14,38 +14,47 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/cputime"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowlimitprocessor/internal/metadata"
 )
 
-// BenchmarkRound is a round of 20,000 flows, 16 points each: parsed, held, ranked, merged
-// and written. The few-flows case has nothing to merge: all its points are written again.
+// BenchmarkRound is a round of a host with flows of 18 points each: parsed, held, ranked,
+// merged and written. Enriched here, the points come from a flowmonitor processor in the same collector,
+// as the pipeline has it; from the wire, from one in another, so that every attribute of every point is
+// a text somewhere else in memory. The few-flows case has nothing to merge: all its points are written
+// again.
 func BenchmarkRound(b *testing.B) {
 	for _, bb := range []struct {
 		name  string
 		flows int
+		round func(testing.TB, string, interval, int, *rand.Rand) pmetric.Metrics
 	}{
-		{"20000 flows", 20_000},
-		{"500 flows, all kept", 500},
+		{"20000 flows, enriched here", 20_000, enrichedHere},
+		{"20000 flows, from the wire", 20_000, fullRound},
+		{"2000 flows, enriched here", 2000, enrichedHere},
+		{"500 flows, all kept", 500, enrichedHere},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			l, err := newLimiter(processortest.NewNopSettings(metadata.Type), createDefaultConfig().(*Config), consumertest.NewNop())
 			require.NoError(b, err)
 			defer func() { require.NoError(b, l.Shutdown(b.Context())) }()
 			start := pcommon.NewTimestampFromTime(time.Now().Add(-24 * time.Hour))
-			md := fullRound(b, "i-1", interval{start, start}, bb.flows, rand.New(rand.NewPCG(1, 1)))
+			md := bb.round(b, "i-1", interval{start, start}, bb.flows, rand.New(rand.NewPCG(1, 1)))
 			points := md.DataPointCount()
 			end := start
+			var watch cputime.Stopwatch
 			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
+			for b.Loop() {
 				// A round is sent when the next one comes, so that each turn sends one.
 				b.StopTimer()
 				end += pcommon.Timestamp(time.Millisecond)
 				setEnd(md, end)
 				b.StartTimer()
+				watch.Start()
 				require.NoError(b, l.ConsumeMetrics(b.Context(), md))
+				watch.Stop(points)
 			}
-			b.ReportMetric(float64(points)*float64(b.N)/b.Elapsed().Seconds(), "points/s")
+			watch.Report(b, "point")
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // lateStep is what the end of a late round is after the last end of its resource. The
@@ -104,7 +105,6 @@ func (e *emitter) emit(r *round) emitted {
 // row writes a flow or a merged row.
 func (m *emission) row(f *flow, merged bool) {
 	var rw *row
-	attributes := mapOf(f.attributes)
 	for i, index := range f.ids {
 		c, col := &f.cells[i], &m.round.columns[index]
 		gauge := col.metric.kind == flowattr.KindGauge
@@ -135,13 +135,13 @@ func (m *emission) row(f *flow, merged bool) {
 		}
 		m.pending = append(m.pending, pending{rw, at, value, m.end, m.round.end})
 		if col.metric.kind == flowattr.KindExponentialHistogram {
-			m.writer.histogram(int(index), m.round.histograms[c.number.int()], attributes, start)
+			m.writer.histogram(int(index), m.round.histograms[c.number.int()], &f.set, start)
 		} else {
-			m.writer.number(m.writer.column(int(index)), &col.extras, value, attributes, start)
+			m.writer.number(m.writer.column(int(index)), col, value, &f.set, start)
 		}
 	}
 	if rw != nil && rw.levelsAt >= 0 {
-		rw.attributes = attributes
+		rw.attributes = f.set
 	}
 }
 
@@ -165,13 +165,7 @@ func (m *emission) endLevelsOfFlows(merged []*flow) {
 		if !ok || f.class == classAggregated || f.class == classOverflow {
 			continue
 		}
-		var attributes pcommon.Map
-		m.endLevels(rw, func() pcommon.Map {
-			if attributes == (pcommon.Map{}) {
-				attributes = mapOf(f.attributes)
-			}
-			return attributes
-		})
+		m.endLevels(rw, &f.set)
 	}
 }
 
@@ -180,7 +174,7 @@ func (m *emission) endLevelsOfFlows(merged []*flow) {
 func (m *emission) endLevelsOfRows() {
 	for i := len(m.resource.levels) - 1; i >= 0; i-- {
 		rw := m.resource.levels[i]
-		if !m.endLevels(rw, func() pcommon.Map { return rw.attributes }) {
+		if !m.endLevels(rw, &rw.attributes) {
 			m.resource.forgetLevels(rw)
 		}
 	}
@@ -188,7 +182,7 @@ func (m *emission) endLevelsOfRows() {
 
 // endLevels writes a 0 for each level of a row that stands and was not written in this
 // release, and says whether the row still has a level.
-func (m *emission) endLevels(rw *row, attributes func() pcommon.Map) (stands bool) {
+func (m *emission) endLevels(rw *row, attributes *prepared.Set) (stands bool) {
 	for i := range rw.streams {
 		st := &rw.streams[i]
 		lv := st.level
@@ -204,7 +198,7 @@ func (m *emission) endLevels(rw *row, attributes func() pcommon.Map) (stands boo
 		stands = true // until the 0 is taken
 		lv.seen = m.release
 		zero := number{double: lv.value.double}
-		m.writer.number(m.writer.gauge(lv.column.metric), &lv.column.extras, zero, attributes(), st.end)
+		m.writer.number(m.writer.gauge(lv.column.metric), &lv.column, zero, attributes, st.end)
 		m.pending = append(m.pending, pending{rw, i, zero, m.end, m.round.end})
 	}
 	return stands

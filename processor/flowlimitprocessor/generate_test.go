@@ -15,6 +15,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // batchOf builds batches of flow points as the receiver and the flowmonitor processor
@@ -151,6 +152,48 @@ func (i identity) enriched(local, remote, category string, monitors ...string) i
 			}
 		}
 	}
+}
+
+// enrichedHere is fullRound as it comes from a flowmonitor processor in the same collector:
+// what identifies a flow was decoded, and what was added is shared.
+func enrichedHere(tb testing.TB, host string, at interval, flows int, r *rand.Rand) pmetric.Metrics {
+	md := fullRound(tb, host, at, flows, r)
+	sets := map[string]*prepared.Set{}
+	var w prepared.Writer
+	enrich := func(m pcommon.Map) {
+		v, _ := m.Get(flowattr.NetworkPeerAddress)
+		s := sets[v.Str()]
+		if s == nil {
+			added := pcommon.NewMap()
+			for k, v := range m.All() {
+				if flowattr.IsEnrichment(k) {
+					v.CopyTo(added.PutEmpty(k))
+				}
+			}
+			made := prepared.New(added)
+			s = &made
+			sets[v.Str()] = s
+		}
+		m.RemoveIf(func(k string, _ pcommon.Value) bool { return flowattr.IsEnrichment(k) })
+		w.Append(m, s)
+	}
+	for _, m := range md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
+		switch m.Type() {
+		case pmetric.MetricTypeSum:
+			for _, dp := range m.Sum().DataPoints().All() {
+				enrich(dp.Attributes())
+			}
+		case pmetric.MetricTypeGauge:
+			for _, dp := range m.Gauge().DataPoints().All() {
+				enrich(dp.Attributes())
+			}
+		case pmetric.MetricTypeExponentialHistogram:
+			for _, dp := range m.ExponentialHistogram().DataPoints().All() {
+				enrich(dp.Attributes())
+			}
+		}
+	}
+	return md
 }
 
 // fullRound is a round of one host with flows of 16 points and some 20 attributes each,

@@ -204,7 +204,7 @@ func (w *walk) find(m *metric, p point, end pcommon.Timestamp) (*flow, uint32) {
 	}
 	c := &d.columns[p.extras]
 	if c.generation != w.inEntry {
-		*c = place{w.inEntry, w.round.column(d.hasher, m, &w.batch.extras[p.extras])}
+		*c = place{w.inEntry, w.round.column(d.catalog, m, &w.batch.extras[p.extras])}
 	}
 	return &w.round.flows[k.place.index], uint32(c.index)
 }

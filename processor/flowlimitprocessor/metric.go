@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // scope is the instrumentation scope that metrics came from and leave in.
@@ -59,6 +60,7 @@ type catalog struct {
 	hasher  *hasher
 	metrics map[key]*metric
 	scopes  map[key]*scope
+	sets    map[extras]*prepared.Set
 }
 
 // maxCatalog is far above the receiver's 17 metrics in one scope; only a hostile sender
@@ -66,7 +68,7 @@ type catalog struct {
 const maxCatalog = 1024
 
 func newCatalog(h *hasher) *catalog {
-	return &catalog{hasher: h, metrics: map[key]*metric{}, scopes: map[key]*scope{}}
+	return &catalog{hasher: h, metrics: map[key]*metric{}, scopes: map[key]*scope{}, sets: map[extras]*prepared.Set{}}
 }
 
 func (c *catalog) scope(sm pmetric.ScopeMetrics) *scope {
@@ -85,6 +87,19 @@ func (c *catalog) scope(sm pmetric.ScopeMetrics) *scope {
 	sm.Scope().Attributes().CopyTo(s.attributes)
 	c.scopes[k] = s
 	return s
+}
+
+// extras gives the attributes of extras.
+func (c *catalog) extras(e *extras) *prepared.Set {
+	if s, ok := c.sets[*e]; ok {
+		return s
+	}
+	if len(c.sets) >= maxCatalog {
+		clear(c.sets)
+	}
+	s := e.set()
+	c.sets[*e] = &s
+	return &s
 }
 
 // metric gives the metric of m, which is a sum, a gauge or an exponential histogram.

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // class says what a data point is to this processor.
@@ -31,11 +32,11 @@ type point struct {
 
 // known is a flow of a batch.
 type known struct {
-	key        key // of the identity: all attributes but the extra ones
-	attributes []attribute
-	bytes      int // that the attributes take
-	class      class
-	place      place // in the round of the moment
+	key   key          // of the identity: all attributes but the extra ones
+	set   prepared.Set // of the identity
+	bytes int          // that the attributes take
+	class class
+	place place // in the round of the moment
 }
 
 // batch is what parsing finds out about one pmetric.Metrics: its points in the order in
@@ -45,7 +46,7 @@ type batch struct {
 
 	known    []known
 	byKey    map[key]int32
-	arena    arena
+	holder   prepared.Holder
 	first    int32 // flow of the resource that is parsed
 	expected int32 // flow of the next point, if this metric has those of the one before
 
@@ -166,41 +167,13 @@ func (b *batch) again(name string, attributes pcommon.Map) (point, extras, bool)
 		if k.class == classListener && name != flowattr.MetricListenDrops {
 			continue
 		}
-		if e, ok := k.matches(attributes); ok {
+		var e extras
+		if k.set.Match(attributes, e.take) {
 			b.expected = i + 1
 			return point{flow: i, class: k.class}, e, true
 		}
 	}
 	return point{}, extras{}, false
-}
-
-// matches says whether m has the flow's attributes, in the same order, and gives its extras.
-func (k *known) matches(m pcommon.Map) (e extras, ok bool) {
-	i, n := 0, m.Len()
-	if n < len(k.attributes) {
-		return e, false
-	}
-	for name, v := range m.All() {
-		if i < len(k.attributes) {
-			// Values first: they differ more often than names.
-			at := &k.attributes[i]
-			if at.kind == pcommon.ValueTypeStr {
-				if v.Type() == pcommon.ValueTypeStr && v.Str() == at.text && name == at.key {
-					i++
-					continue
-				}
-			} else if name == at.key && at.same(v) {
-				i++
-				continue
-			}
-		}
-		field := e.field(name)
-		if field == nil || !isExtra(name, v) {
-			return e, false
-		}
-		*field = v.Str()
-	}
-	return e, i == len(k.attributes)
 }
 
 // identify finds a point's class and its flow by hash.
@@ -245,8 +218,8 @@ func (b *batch) identify(h *hasher, name string, attributes pcommon.Map) (point,
 	i, ok := b.byKey[id]
 	if !ok {
 		i = int32(len(b.known))
-		held, bytes := b.arena.hold(attributes)
-		b.known = append(b.known, known{key: id, attributes: held, bytes: bytes, class: p.class})
+		held, bytes := b.holder.Hold(attributes, isExtra)
+		b.known = append(b.known, known{key: id, set: held, bytes: bytes, class: p.class})
 		b.byKey[id] = i
 	}
 	p.flow, b.expected = i, i+1

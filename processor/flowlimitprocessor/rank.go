@@ -50,7 +50,7 @@ func (x *flow) compare(y *flow) int {
 // in loss and bytes.
 func (x *flow) text() string {
 	if x.tie == "" {
-		x.tie = canonical(x.attributes)
+		x.tie = canonical(x.set.Attributes())
 	}
 	return x.tie
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // Attributes that tell merged rows apart.
@@ -23,16 +24,17 @@ const (
 func merge(h *hasher, r *round, flows []*flow) []*flow {
 	var rows []*flow
 	var scratch [8]attribute
+	var view prepared.View
 	byID := map[key]*flow{}
 	for _, f := range flows {
-		attrs := rowAttributes(f, scratch[:])
+		attrs := rowAttributes(f.class, view.Of(&f.set), scratch[:])
 		var id key
 		for i := range attrs {
-			id = id.add(attrs[i].hash(h))
+			id = id.add(h.attribute(attrs[i].key, attrs[i].value))
 		}
 		row, ok := byID[id]
 		if !ok {
-			row = &flow{id: id, class: classAggregated, attributes: slices.Clone(attrs)}
+			row = &flow{id: id, class: classAggregated, set: prepared.New(mapOf(attrs))}
 			byID[id] = row
 			rows = append(rows, row)
 		}
@@ -64,48 +66,46 @@ func (r *round) addUp(row, f *flow) {
 // type and role, which is the receiver's overflow flow too. What an earlier stage merged
 // finds its row again: it has no other attributes than these. They are written into the
 // slice given, in an order that is always the same.
-func rowAttributes(f *flow, into []attribute) []attribute {
-	var group struct{ local, remote, service, category, monitors, networkType, role *attribute }
-	for i := range f.attributes {
-		at := &f.attributes[i]
-		switch at.key {
+func rowAttributes(c class, of pcommon.Map, into []attribute) []attribute {
+	var group struct{ local, remote, service, category, monitors, networkType, role attribute }
+	for k, v := range of.All() {
+		switch k {
 		case localSubnet:
-			group.local = at
+			group.local = attribute{k, v}
 		case remoteSubnet:
-			group.remote = at
+			group.remote = attribute{k, v}
 		case flowattr.RemoteAWSService:
-			group.service = at
+			group.service = attribute{k, v}
 		case flowattr.Category:
-			group.category = at
+			group.category = attribute{k, v}
 		case flowattr.Monitors:
-			group.monitors = at
+			group.monitors = attribute{k, v}
 		case flowattr.NetworkType:
-			group.networkType = at
+			group.networkType = attribute{k, v}
 		case flowattr.Role:
-			group.role = at
+			group.role = attribute{k, v}
 		}
 	}
-	if group.remote != nil {
-		group.service = nil
+	if group.remote.key != "" {
+		group.service = attribute{}
 	}
 	enriched := into[:0]
-	for _, at := range [...]*attribute{group.local, group.remote, group.service, group.category, group.monitors} {
-		if at != nil {
-			enriched = append(enriched, *at)
+	for _, at := range [...]attribute{group.local, group.remote, group.service, group.category, group.monitors} {
+		if at.key != "" {
+			enriched = append(enriched, at)
 		}
 	}
-	if f.class == classAggregated || f.class == classListener || (f.class == classFlow && len(enriched) > 0) {
-		return append(enriched, mark(flowattr.Aggregated))
+	if c == classAggregated || c == classListener || (c == classFlow && len(enriched) > 0) {
+		return append(enriched, attribute{flowattr.Aggregated, yes})
 	}
-	row := append(enriched, mark(flowattr.Overflow))
-	for _, at := range [...]*attribute{group.networkType, group.role} {
-		if at != nil {
-			row = append(row, *at)
+	row := append(enriched, attribute{flowattr.Overflow, yes})
+	for _, at := range [...]attribute{group.networkType, group.role} {
+		if at.key != "" {
+			row = append(row, at)
 		}
 	}
 	return row
 }
 
-func mark(name string) attribute {
-	return attribute{key: name, num: 1, kind: pcommon.ValueTypeBool}
-}
+// yes is the value of a mark.
+var yes = pcommon.NewValueBool(true)

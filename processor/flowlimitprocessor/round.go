@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // round is all flow points of one resource that end at one time, added up by flow and
@@ -42,13 +43,14 @@ type round struct {
 type column struct {
 	metric *metric
 	extras extras
+	set    *prepared.Set // of the extras
 	stream uint64
 }
 
 // flow is a flow in one round, or a merged row.
 type flow struct {
-	id         key
-	attributes []attribute
+	id  key
+	set prepared.Set
 	index[uint32]
 	cells []cell
 
@@ -81,19 +83,19 @@ func newRound(resource key, end pcommon.Timestamp, rm pmetric.ResourceMetrics) *
 	}
 	rm.Resource().CopyTo(r.of)
 	for k, v := range rm.Resource().Attributes().All() {
-		r.bytes += len(k) + sizeOf(v)
+		r.bytes += len(k) + prepared.SizeOf(v)
 	}
 	return r
 }
 
 // column gives the index of a column.
-func (r *round) column(h *hasher, m *metric, e *extras) int32 {
-	stream := m.stream(h, e)
+func (r *round) column(c *catalog, m *metric, e *extras) int32 {
+	stream := m.stream(c.hasher, e)
 	if i, ok := r.byColumn[stream]; ok {
 		return i
 	}
 	i := int32(len(r.columns))
-	r.columns = append(r.columns, column{metric: m, extras: *e, stream: stream})
+	r.columns = append(r.columns, column{metric: m, extras: *e, set: c.extras(e), stream: stream})
 	r.byColumn[stream] = i
 	return i
 }
@@ -105,7 +107,7 @@ func (r *round) flow(k *known) int32 {
 	}
 	i := int32(len(r.flows))
 	r.byFlow[k.key] = i
-	r.flows = append(r.flows, flow{id: k.key, attributes: k.attributes, class: k.class})
+	r.flows = append(r.flows, flow{id: k.key, set: k.set, class: k.class})
 	r.room(&r.flows[i])
 	r.bytes += flowSize + firstCells*cellSize + k.bytes
 	return i

@@ -5,6 +5,8 @@ package flowlimitprocessor
 
 import (
 	"go.opentelemetry.io/collector/pdata/pcommon"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // streams remembers for each stream that left when its last point ended, and for each
@@ -42,8 +44,8 @@ type row struct {
 	index[uint64]
 	streams []stream
 
-	attributes pcommon.Map // of a merged row with levels, to end them
-	levelsAt   int         // in resource.levels; -1: not there
+	attributes prepared.Set // of a merged row with levels, to end them
+	levelsAt   int          // in resource.levels; -1: not there
 
 	prev, next *row
 	evicted    bool

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // writer writes the points of one round, metric by metric as they came in.
@@ -21,6 +22,7 @@ type writer struct {
 	scopes  map[key]pmetric.ScopeMetrics
 	written map[key]pmetric.Metric
 	columns []pmetric.Metric
+	sets    prepared.Writer
 }
 
 func newWriter(r *round, end pcommon.Timestamp, withoutGauges bool) *writer {
@@ -86,9 +88,9 @@ func (w *writer) gauge(m *metric) pmetric.NumberDataPointSlice {
 	return w.metric(m).Gauge().DataPoints()
 }
 
-func (w *writer) number(to pmetric.NumberDataPointSlice, e *extras, value number, attributes pcommon.Map, start pcommon.Timestamp) {
+func (w *writer) number(to pmetric.NumberDataPointSlice, c *column, value number, attributes *prepared.Set, start pcommon.Timestamp) {
 	dp := to.AppendEmpty()
-	w.identity(dp.Attributes(), e, attributes)
+	w.sets.Append(dp.Attributes(), attributes, c.set)
 	dp.SetStartTimestamp(start)
 	dp.SetTimestamp(w.end)
 	value.put(dp)
@@ -96,21 +98,11 @@ func (w *writer) number(to pmetric.NumberDataPointSlice, e *extras, value number
 }
 
 // histogram moves a histogram into a column.
-func (w *writer) histogram(column int, from pmetric.ExponentialHistogramDataPoint, attributes pcommon.Map, start pcommon.Timestamp) {
+func (w *writer) histogram(column int, from pmetric.ExponentialHistogramDataPoint, attributes *prepared.Set, start pcommon.Timestamp) {
 	dp := w.columns[column].ExponentialHistogram().DataPoints().AppendEmpty()
 	from.MoveTo(dp)
-	w.identity(dp.Attributes(), &w.round.columns[column].extras, attributes)
+	w.sets.Append(dp.Attributes(), attributes, w.round.columns[column].set)
 	dp.SetStartTimestamp(start)
 	dp.SetTimestamp(w.end)
 	w.points++
-}
-
-func (w *writer) identity(to pcommon.Map, e *extras, attributes pcommon.Map) {
-	if *e == (extras{}) {
-		attributes.CopyTo(to)
-		return
-	}
-	to.EnsureCapacity(attributes.Len() + 2) // no metric has more than two extras
-	attributes.CopyTo(to)
-	e.put(to)
 }
