@@ -49,8 +49,8 @@ build: ## compile the collector, bin/otelcol-flowmonitor, from the committed sou
 .PHONY: setup
 setup: setup-test ## install the Debian packages that the tests call, where missing
 
-.PHONY: setup-run setup-demo setup-test setup-generate setup-race
-setup-run setup-demo setup-test setup-generate setup-race: setup-%:
+.PHONY: setup-run setup-demo setup-test setup-generate setup-race setup-kernels setup-kernels-short
+setup-run setup-demo setup-test setup-generate setup-race setup-kernels setup-kernels-short: setup-%:
 	@scripts/setup.sh $*
 
 .PHONY: clean
@@ -82,6 +82,19 @@ test-churn: setup-test build ## 500,000 short connections through a table of 1,0
 .PHONY: test-race
 test-race: setup-race ## the components' tests under the race detector
 	@CGO_ENABLED=1 scripts/go-test.sh race -race -count=1 -p 2 -timeout 10m ./receiver/... ./processor/... ./internal/exphist/... ./internal/flowattr/...
+
+.PHONY: test-kernels
+test-kernels: setup-kernels ## other kernels, booted under QEMU (KERNELS="6.1-amd64 …"; UPDATE=1 writes the README's table)
+	@scripts/test-kernels.sh $(if $(UPDATE),-update) $(KERNELS)
+
+.PHONY: test-kernels-short
+test-kernels-short: setup-kernels-short ## a handful of tests on the oldest kernel that has to pass
+	@scripts/test-kernels.sh -short 6.1-amd64
+
+.PHONY: test-continuity
+test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces: half an hour of what test-unit and test-e2e do in short
+	@FLOWMONITOR_LONG=1 scripts/go-test.sh continuity -count=1 -p 1 -timeout 60m \
+		-run 'Killed|Replacements|Namespaces' ./bpf ./test
 
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves

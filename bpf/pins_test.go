@@ -102,7 +102,7 @@ func (p *pinned) finish(t testing.TB, sum totals) {
 		}
 		p.deliver(t, sum)
 		return p.open == 0
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 // traffic is what applications say that they have done.

@@ -47,11 +47,13 @@ receivers:
     max_flows: 0
     idle_timeout: -1s
     temporality: sideways
-    nat: true
-    pin_path: /sys/fs/bpf/flow
-    container: true
-    detail: [limits]
-    drop_capabilities: true
+    max_sockets: 0
+    max_nat_connections: -1
+    max_nat_namespaces: 0
+    pin_path: flow
+    cgroup_path: here
+    detail: [everything]
+    resource: {host.id: ""}
 processors:
   flowmonitor:
     monitors:
@@ -70,7 +72,7 @@ processors:
 `+pipeline))
 	assert.NotZero(t, code)
 	for _, message := range []string{
-		"'collection_interval'", "'jitter'", "'max_flows'", "'idle_timeout'", "'temporality'", "'nat'", "'pin_path'", "'container'", "'detail'", "'drop_capabilities'",
+		"'collection_interval'", "'jitter'", "'max_flows'", "'idle_timeout'", "'temporality'", "'max_sockets'", "'max_nat_connections'", "'max_nat_namespaces'", "'pin_path'", "'cgroup_path'", "'detail'", "'resource'",
 		"monitors[0]", "galaxy", "twice", "nonsense",
 		"'window'", "'lateness'", "'evaluation'", "'role'", "'false_alarm_rate'",
 		"'top_flows'", "'round_timeout'",

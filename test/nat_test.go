@@ -249,3 +249,34 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 	assert.Equal(t, want, got)
 	assert.Len(t, want, 16, "eight kinds of connections, two ends each")
 }
+
+// Young connections take a row each of the kernel's table. What finds no room is in the
+// overflow flows, and nothing is lost.
+func TestTranslationInATableThatIsTooSmallLosesNothing(t *testing.T) {
+	c := newCluster(t)
+	for _, n := range []*netlab.Node{c.podB, c.podB2} {
+		_, err := n.StartServer(t.Context(), netlab.ServerConfig{Listen: netip.MustParseAddrPort("[::]:8443"), Summary: true})
+		require.NoError(t, err)
+	}
+	process := collector.Start(t, c.receivers(", max_flows: 20"))
+	app := runAll(t, c.podA, []netlab.ClientConfig{{
+		Targets: []netip.AddrPort{netip.MustParseAddrPort("172.20.0.10:443")}, Connections: 1000, Concurrency: 10,
+		Upload: netlab.Size{Min: 1, Max: 20_000}, Download: netlab.Size{Min: 1, Max: 20_000}, Interval: 3 * time.Millisecond, Seed: 1,
+	}})
+	require.Equal(t, 1000, app.Opened)
+	time.Sleep(1500 * time.Millisecond)
+	process.Stop(t)
+	points := collector.Points(process.Read(t))
+	for role, want := range map[string][2]int64{"client": {app.Written, app.Read}, "server": {app.Read, app.Written}} {
+		assert.EqualValues(t, want[0], collector.Sum(points, flowattr.MetricSent, flowattr.Role, role), role)
+		assert.EqualValues(t, want[1], collector.Sum(points, flowattr.MetricReceived, flowattr.Role, role), role)
+		assert.EqualValues(t, 1000, collector.Sum(points, flowattr.MetricConnectionsOpened, flowattr.Role, role), role)
+	}
+	assert.NotZero(t, collector.Sum(points, flowattr.MetricSent, flowattr.Overflow, "true"))
+	assert.NotZero(t, collector.Sum(points, flowattr.MetricSent, flowattr.NATPeerAddress, "172.20.0.10"))
+	for _, p := range points {
+		if p.Attribute(flowattr.NetworkPeerAddress) == "172.20.0.10" {
+			t.Errorf("not translated: %v", p.Attributes.AsRaw())
+		}
+	}
+}

@@ -6,7 +6,6 @@ package flowmonitorprocessor
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/config/configoptional"
@@ -17,10 +16,6 @@ import (
 )
 
 const (
-	defaultRefreshInterval = 5 * time.Minute
-	minRefreshInterval     = time.Second    // a poll reads the whole file
-	maxRefreshInterval     = 24 * time.Hour // a topology older than a day is no topology
-
 	// 128 MiB or so at about 500 bytes an entry: the flows of some thousand hosts.
 	defaultMaxCachedFlows = 262_144
 	minMaxCachedFlows     = 1024 // below, the two generations of the cache hold next to nothing
@@ -39,62 +34,6 @@ type Config struct {
 	Attributes AttributesConfig `mapstructure:"attributes"`
 	// MaxCachedFlows bounds the flows whose answers are remembered.
 	MaxCachedFlows int `mapstructure:"max_cached_flows"`
-
-	_ struct{}
-}
-
-// TopologyConfig names the sources of the topology.
-type TopologyConfig struct {
-	// RefreshInterval is how often sources are read again. A watched file is read when
-	// it changes; this is then the poll for file systems without notifications.
-	RefreshInterval time.Duration                       `mapstructure:"refresh_interval"`
-	SnapshotPath    string                              `mapstructure:"snapshot_path"` // not supported yet
-	File            configoptional.Optional[FileConfig] `mapstructure:"file"`
-	EC2             configoptional.Optional[EC2Config]  `mapstructure:"ec2"`  // not supported yet
-	IMDS            configoptional.Optional[IMDSConfig] `mapstructure:"imds"` // not supported yet
-	IPRanges        IPRangesConfig                      `mapstructure:"ip_ranges"`
-
-	_ struct{}
-}
-
-// FileConfig is a topology file.
-type FileConfig struct {
-	Path string `mapstructure:"path"`
-
-	_ struct{}
-}
-
-// EC2Config is the EC2 API as a source.
-type EC2Config struct {
-	Accounts    []AccountConfig `mapstructure:"accounts"`
-	Endpoint    string          `mapstructure:"endpoint"`
-	STSEndpoint string          `mapstructure:"sts_endpoint"`
-
-	_ struct{}
-}
-
-// AccountConfig is an AWS account to read.
-type AccountConfig struct {
-	RoleARN    string   `mapstructure:"role_arn"`
-	ExternalID string   `mapstructure:"external_id"`
-	Regions    []string `mapstructure:"regions"`
-
-	_ struct{}
-}
-
-// IMDSConfig is the instance metadata service as a source.
-type IMDSConfig struct {
-	Endpoint string `mapstructure:"endpoint"`
-
-	_ struct{}
-}
-
-// IPRangesConfig is the source of the AWS ranges.
-type IPRangesConfig struct {
-	// Path of an ip-ranges.json, gzipped or not, which is watched. Empty: the snapshot
-	// in the binary.
-	Path    string `mapstructure:"path"`
-	Refresh bool   `mapstructure:"refresh"` // not supported yet
 
 	_ struct{}
 }
@@ -130,7 +69,7 @@ var _ component.Config = (*Config)(nil)
 
 func createDefaultConfig() component.Config {
 	return &Config{
-		Topology:       TopologyConfig{RefreshInterval: defaultRefreshInterval},
+		Topology:       TopologyConfig{RefreshInterval: defaultRefreshInterval, EC2: configoptional.Default(defaultEC2())},
 		Attributes:     AttributesConfig{Path: true, Monitors: true},
 		MaxCachedFlows: defaultMaxCachedFlows,
 	}
@@ -154,7 +93,7 @@ func (c *Config) Unmarshal(conf *confmap.Conf) error {
 		c.Topology.File = configoptional.Some(FileConfig{})
 	}
 	if named("ec2") {
-		c.Topology.EC2 = configoptional.Some(EC2Config{})
+		c.Topology.EC2 = configoptional.Some(defaultEC2())
 	}
 	if named("imds") {
 		c.Topology.IMDS = configoptional.Some(IMDSConfig{})
@@ -162,34 +101,16 @@ func (c *Config) Unmarshal(conf *confmap.Conf) error {
 	return nil
 }
 
-var (
-	errRefreshInterval = fmt.Errorf("'topology::refresh_interval' must be from %s to %s", minRefreshInterval, maxRefreshInterval)
-	errFilePath        = errors.New("'topology::file::path' is required: the path of a topology file")
-	errSnapshot        = errors.New("'topology::snapshot_path' is not supported yet: leave it empty")
-	errEC2             = errors.New("'topology::ec2' is not supported yet: describe the network in a file, 'topology::file'")
-	errIMDS            = errors.New("'topology::imds' is not supported yet: describe the network in a file, 'topology::file'")
-	errRefresh         = errors.New("'topology::ip_ranges::refresh' is not supported yet: leave it false; 'topology::ip_ranges::path' takes a newer ip-ranges.json")
-	errMaxCachedFlows  = fmt.Errorf("'max_cached_flows' must be at least %d", minMaxCachedFlows)
-)
+var errMaxCachedFlows = fmt.Errorf("'max_cached_flows' must be at least %d", minMaxCachedFlows)
 
 // Validate gives everything that is wrong, quoting the YAML keys.
 func (c *Config) Validate() error {
-	var errs []error
-	check := func(bad bool, err error) {
-		if bad {
-			errs = append(errs, err)
-		}
+	errs := c.Topology.validate()
+	if c.MaxCachedFlows < minMaxCachedFlows {
+		errs = append(errs, errMaxCachedFlows)
 	}
-	t := &c.Topology
-	check(t.RefreshInterval < minRefreshInterval || t.RefreshInterval > maxRefreshInterval, errRefreshInterval)
-	check(t.SnapshotPath != "", errSnapshot)
-	check(t.File.HasValue() && t.File.Get().Path == "", errFilePath)
-	check(t.EC2.HasValue(), errEC2)
-	check(t.IMDS.HasValue(), errIMDS)
-	check(t.IPRanges.Refresh, errRefresh)
-	check(c.MaxCachedFlows < minMaxCachedFlows, errMaxCachedFlows)
 	var ranges *ipranges.Table
-	if t.IPRanges.Path == "" { // a file of ranges may know more services: then Start checks them
+	if c.Topology.IPRanges.Path == "" { // a file of ranges may know more services: then Start checks them
 		ranges = ipranges.Shipped()
 	}
 	errs = append(errs, checkMonitors(c.definitions(), ranges)...)

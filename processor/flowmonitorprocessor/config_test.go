@@ -4,6 +4,7 @@
 package flowmonitorprocessor
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -56,15 +57,67 @@ func TestEveryOption(t *testing.T) {
 	assert.NoError(t, confmap.Validate(cfg))
 }
 
-func TestWhatIsNotSupportedYetIsReadAndRefused(t *testing.T) {
-	cfg := load(t, "later")
-	assert.Equal(t, "arn:aws:iam::111111111111:role/reader", cfg.Topology.EC2.Get().Accounts[0].RoleARN)
-	assert.Equal(t, "http://127.0.0.1:1338", cfg.Topology.IMDS.Get().Endpoint)
-	err := cfg.Validate()
-	for _, want := range []error{errSnapshot, errEC2, errIMDS, errRefresh} {
+func TestTheSourcesThatAskAWS(t *testing.T) {
+	cfg := load(t, "aws")
+	want := createDefaultConfig().(*Config)
+	want.Topology = TopologyConfig{
+		RefreshInterval: 10 * time.Minute,
+		SnapshotPath:    "/var/lib/flowmonitor/topology",
+		EC2: configoptional.Some(EC2Config{
+			Accounts: []AccountConfig{
+				{Regions: []string{"eu-west-1"}},
+				{RoleARN: "arn:aws:iam::111111111111:role/reader", ExternalID: "x-1", Regions: []string{"eu-west-1", "us-gov-west-1"}},
+			},
+			Endpoint: "http://127.0.0.1:4566", STSEndpoint: "http://127.0.0.1:4567", RequestRate: 5.5, MaxParallel: 4,
+		}),
+		IMDS:     configoptional.Some(IMDSConfig{Endpoint: "http://127.0.0.1:1338"}),
+		IPRanges: IPRangesConfig{Refresh: true, Endpoint: "https://mirror.example/ip-ranges.json"},
+	}
+	assert.Equal(t, want, cfg)
+	assert.NoError(t, confmap.Validate(cfg))
+	short := load(t, "short")
+	assert.NoError(t, confmap.Validate(short))
+	assert.Equal(t, 10.0, short.Topology.EC2.Get().RequestRate)
+	assert.Equal(t, 16, short.Topology.EC2.Get().MaxParallel)
+	assert.True(t, short.Topology.IMDS.HasValue())
+}
+
+func TestAllErrorsOfTheAWSSourcesAreGivenAtOnce(t *testing.T) {
+	err := load(t, "bad_aws").Validate()
+	require.Error(t, err)
+	for _, want := range []error{errEC2Interval, errSnapshotPath, errRequestRate, errMaxParallel, errRanges} {
 		assert.ErrorIs(t, err, want)
 	}
-	assert.ErrorContains(t, err, "'topology::ec2' is not supported yet")
+	for _, want := range []string{
+		"'topology::ec2::accounts[0]::regions' is required",
+		"'topology::ec2::accounts[0]::external_id' is used with a 'role_arn' only",
+		"'topology::ec2::accounts[1]::role_arn': \"reader\" is not the ARN of a role",
+		"'topology::ec2::accounts[1]::external_id' must have 2 to 1224",
+		"'topology::ec2::accounts[1]::regions[0]': \"ireland\" is not the name of a Region",
+		"'topology::ec2::accounts[2]::regions[1]': \"eu-west-1\" is read with the same credentials already",
+		"'topology::ec2::endpoint': \"127.0.0.1:4566\" is not a URL",
+		"'topology::ec2::sts_endpoint': \"ftp://x\" is not a URL",
+		"'topology::imds::endpoint': \"169.254.169.254\" is not a URL",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+	assert.NotErrorIs(t, err, errRefreshInterval)
+	cfg := createDefaultConfig().(*Config)
+	cfg.Topology.IPRanges.Endpoint = "mirror"
+	assert.ErrorIs(t, cfg.Validate(), errRangesEndpoint)
+	assert.ErrorContains(t, cfg.Validate(), "'topology::ip_ranges::endpoint': \"mirror\" is not a URL")
+
+	many := defaultEC2()
+	for i := range 101 {
+		account := AccountConfig{RoleARN: fmt.Sprintf("arn:aws:iam::%012d:role/reader", i)}
+		for j := range 20 {
+			account.Regions = append(account.Regions, fmt.Sprintf("eu-west-%d", j))
+		}
+		many.Accounts = append(many.Accounts, account)
+	}
+	cfg = createDefaultConfig().(*Config)
+	cfg.Topology.EC2 = configoptional.Some(many)
+	assert.ErrorIs(t, cfg.Validate(), errParts)
 }
 
 func TestAllErrorsAreGivenAtOnceWithTheirKeys(t *testing.T) {
@@ -102,8 +155,9 @@ func TestASourceWithoutItsOptionsIsSaid(t *testing.T) {
 		"topology: {file: }":     errFilePath,
 		"topology: {file: {}}":   errFilePath,
 		"topology: {file: ~}":    errFilePath,
-		"topology: {ec2: }":      errEC2,
-		"topology: {imds: }":     errIMDS,
+		"topology: {ec2: }":      errAccounts,
+		"topology: {ec2: {}}":    errAccounts,
+		"topology: {imds: }":     nil,
 		"topology:\n  file:\n":   errFilePath,
 		"topology: {}":           nil,
 		"topology:":              nil,

@@ -5,7 +5,9 @@ package flowmonitorprocessor
 
 import (
 	"net/netip"
+	"strings"
 
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ec2"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/path"
@@ -22,6 +24,7 @@ type engine struct {
 	missing  []monitors.Missing
 	write    AttributesConfig
 	cache    *cache
+	note     func(ec2.Miss) // asks for what the topology does not have; nil when nobody can be asked
 }
 
 func newEngine(ix *topology.Index, ranges *ipranges.Table, set *monitors.Set, write AttributesConfig, capacity int) *engine {
@@ -42,7 +45,33 @@ func (e *engine) answer(o *path.Origin, k flowKey) *enrichment {
 		return newEnrichment(&r, nil, AttributesConfig{})
 	}
 	r := e.resolver.Resolve(o, k.local, k.peer)
+	if e.note != nil {
+		e.miss(o, k, &r)
+	}
 	return newEnrichment(&r, e.monitors.Match(&r), e.write)
+}
+
+// miss asks for the interfaces that an answer lacks.
+func (e *engine) miss(o *path.Origin, k flowKey, r *path.Result) {
+	if r.Local.Interface == "" && strings.HasPrefix(o.Host, "i-") && o.Region != "" && (r.Unresolved != "" || e.within(r.Local.VPC, k.local)) {
+		// A new host, or a new interface or prefix of one.
+		e.note(ec2.Miss{Instance: o.Host, Account: o.Account, Region: o.Region})
+	}
+	for _, end := range []struct {
+		*path.End
+		address netip.Addr
+	}{{&r.Local, k.local}, {&r.Remote, k.peer}} {
+		// Not without a subnet: what is in none is nobody's.
+		if end.Interface == "" && end.Subnet != "" && end.Service == "" && e.within(end.VPC, end.address) {
+			e.note(ec2.Miss{VPC: end.VPC, Address: end.address})
+		}
+	}
+}
+
+// within tells whether an address is one of a VPC that is known.
+func (e *engine) within(vpc string, a netip.Addr) bool {
+	v := e.index.VPC(vpc)
+	return v != nil && v.Described && v.Contains(a)
 }
 
 // flowKey is all of a flow that an answer depends on, beside where it was seen.

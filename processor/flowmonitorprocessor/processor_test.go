@@ -267,11 +267,11 @@ func TestABadFileAtTheStartIsAnErrorWithLineAndField(t *testing.T) {
 	err = p.Start(t.Context(), componenttest.NewNopHost())
 	require.Error(t, err)
 	for _, want := range []string{
-		"'topology::file::path': topology file: ",
+		"'topology::file::path': testdata/bad_topology.yaml: line 2: ",
 		"line 2: vpcs[0].cidr_blocks[0]: 10.0.0.1/16 has host bits set",
 		"line 4: subnets[0].vpc_id: VPC \"vpc-2\" is not defined in 'vpcs'",
 		"line 5: subnets[0].colour: unknown field",
-		"'monitors_file': monitors file: line 3: monitors[0].local[0].type: \"host\" is no type",
+		"'monitors_file': testdata/bad_monitors.yaml: line 3: monitors[0].local[0].type: \"host\" is no type",
 	} {
 		assert.ErrorContains(t, err, want)
 	}

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/consumer/consumertest"
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
@@ -90,7 +91,15 @@ func (w *watching) says(key string) string {
 	if err := w.ConsumeMetrics(context.Background(), oneFlow(exampleFlow())); err != nil {
 		return err.Error()
 	}
-	v, _ := firstPoint(w.sink.AllMetrics()[0]).Get(key)
+	return attributeOf(w.sink.AllMetrics()[0], key)
+}
+
+// attributeOf gives an attribute of the first point; "" when it is not there.
+func attributeOf(md pmetric.Metrics, key string) string {
+	v, ok := firstPoint(md).Get(key)
+	if !ok {
+		return ""
+	}
 	return v.AsString()
 }
 

@@ -17,11 +17,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
-	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/file"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ec2"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/parts"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
-	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/watch"
 )
 
 // Names of what is read, as in the attribute "source" of the reloads.
@@ -29,103 +29,74 @@ const (
 	sourceTopology = "topology"
 	sourceMonitors = "monitors"
 	sourceRanges   = "ip_ranges"
+	sourceSnapshot = "snapshot"
+	sourceEC2      = parts.EC2
+	sourceIMDS     = parts.IMDS
 )
 
-// sources reads what the answers are made from, watches it, and puts a new engine in
+// sources reads what the answers are made from, again and again, and puts a new engine in
 // place when it changes. What is bad leaves what was there before in use.
 type sources struct {
-	p      *flowMonitor
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	once   sync.Once
-	now    func() time.Time
+	p          *flowMonitor
+	background context.Context // ends with shutdown
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup
+	once       sync.Once
 
-	mu       sync.Mutex
-	host     component.Host
-	ranges   *ipranges.Table
-	topology *topology.Topology // kept to compile again with new ranges; nil when those cannot change
-	index    *topology.Index
-	fileSet  []monitors.Definition
-	current  time.Time        // when the topology was last known to be current; zero without one
-	failing  map[string]error // by source
-	missing  string           // what was last said about monitors without resources
+	parts parts.Set     // of the topology
+	ec2   *ec2.Source   // nil without that source
+	stale chan struct{} // has a value when a part is newer than the index
+	save  chan struct{} // has a value when the snapshot is older than the index
+
+	building sync.Mutex // whoever makes an index or an engine
+
+	mu      sync.Mutex
+	host    component.Host
+	ranges  *ipranges.Table
+	index   *topology.Index
+	fileSet []monitors.Definition
+	failing map[string]error // by what fails
+	waiting map[parts.Key]bool
+	missing string // what was last said about monitors without resources
 }
 
 func newSources(p *flowMonitor) *sources {
-	return &sources{p: p, cancel: func() {}, now: time.Now, failing: map[string]error{}}
+	background, cancel := context.WithCancel(context.Background())
+	return &sources{p: p, background: background, cancel: cancel, failing: map[string]error{}, waiting: map[parts.Key]bool{},
+		stale: make(chan struct{}, 1), save: make(chan struct{}, 1)}
 }
 
-// reader is a file that is read and watched.
-type reader struct {
-	source, key, path string
-	load              func(data []byte) error // under the lock; changes nothing when it fails
-}
-
-func (s *sources) readers() []reader {
-	c := s.p.config
-	var list []reader
-	// In this order at the start: monitors are checked against the ranges.
-	if path := c.Topology.IPRanges.Path; path != "" {
-		list = append(list, reader{sourceRanges, "topology::ip_ranges::path", path, s.loadRanges})
-	}
-	if c.Topology.File.HasValue() {
-		list = append(list, reader{sourceTopology, "topology::file::path", c.Topology.File.Get().Path, s.loadTopology})
-	}
-	if path := c.MonitorsFile; path != "" {
-		list = append(list, reader{sourceMonitors, "monitors_file", path, s.loadMonitors})
-	}
-	return list
-}
-
-// start reads everything once; what is bad then is an error. The watching goes on in
-// the background until shutdown.
+// start reads files and the snapshot once; what is bad in a file is an error then. The
+// other sources, which may take their time, are read in the background until shutdown.
 func (s *sources) start(ctx context.Context, host component.Host) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.host = host
-	s.index = topology.Build(&topology.Topology{}, nil)
 	if s.p.config.Topology.IPRanges.Path == "" {
 		s.ranges = ipranges.Shipped()
 	}
-	var errs []error
-	var files []*watch.File
-	for _, r := range s.readers() {
-		f := watch.New(r.path, s.p.config.Topology.RefreshInterval, func(data []byte, err error) bool { return s.reload(r, data, err) }, func() { s.confirm(r.source) })
-		data, err := f.Read()
-		if err == nil {
-			err = r.load(data)
-		}
-		s.count(ctx, r.source, err)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("'%s': %w", r.key, err))
-		}
-		files = append(files, f)
-	}
+	files, errs := s.readFiles(ctx)
 	if s.p.config.Topology.IPRanges.Path != "" && s.ranges != nil {
 		errs = append(errs, checkMonitors(s.p.config.definitions(), s.ranges)...)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	s.renew()
-	background, cancel := context.WithCancel(context.Background())
-	s.cancel = cancel
+	s.startEC2(ctx)
+	s.startIMDS()
+	s.compile()
 	for _, f := range files {
 		s.wg.Go(func() {
-			f.Run(background, func(err error) { s.p.logger.Warn("A file cannot be watched.", zap.Error(err)) })
+			f.Run(s.background, func(err error) { s.p.logger.Warn("A file cannot be watched.", zap.Error(err)) })
 		})
 	}
+	s.startRanges()
+	s.wg.Go(s.follow)
+	s.startSnapshots()
 	return nil
 }
 
-// shutdown ends the watching. It may be called without start, and again.
+// shutdown ends the reading. It may be called without start, and again.
 func (s *sources) shutdown(ctx context.Context) error {
-	s.once.Do(func() {
-		s.mu.Lock()
-		cancel := s.cancel
-		s.mu.Unlock()
-		cancel()
-	})
+	s.once.Do(s.cancel)
 	done := make(chan struct{})
 	go func() { s.wg.Wait(); close(done) }()
 	select {
@@ -136,117 +107,176 @@ func (s *sources) shutdown(ctx context.Context) error {
 	}
 }
 
-func (s *sources) loadRanges(data []byte) error {
-	ranges, err := ipranges.Read(data)
-	if err != nil {
-		return err
+// put takes a part that a source has read.
+func (s *sources) put(p parts.Part) parts.Part {
+	kept, changed := s.parts.Put(p)
+	if changed {
+		signal(s.stale)
 	}
-	s.ranges = ranges
-	if s.topology != nil {
-		s.index = topology.Build(s.topology, ranges.Blocks)
-	}
-	return nil
+	return kept
 }
 
-func (s *sources) loadTopology(data []byte) error {
-	t, err := file.Topology(data)
-	if err != nil {
-		return err
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	s.index = topology.Build(t, s.blocks())
-	s.current = s.now()
-	if s.p.config.Topology.IPRanges.Path != "" {
-		s.topology = t
-	}
-	return nil
 }
 
-func (s *sources) blocks() topology.ServiceBlocks {
-	if s.ranges == nil {
-		return nil // the ranges failed, and with them the start
-	}
-	return s.ranges.Blocks
-}
+const (
+	// settle gathers parts that come together, such as those of many accounts at the start.
+	settle = 100 * time.Millisecond
 
-func (s *sources) loadMonitors(data []byte) error {
-	var taken []string
-	for _, m := range s.p.config.Monitors {
-		taken = append(taken, m.Name)
-	}
-	list, err := file.Monitors(data, s.ranges, taken)
-	if err != nil {
-		return err
-	}
-	s.fileSet = list
-	return nil
-}
+	// rest is how many times longer than the last compilation the next one waits: however
+	// large the topology and however often it changes, no more than a tenth of a core goes
+	// into it.
+	rest = 9
+)
 
-// renew puts an engine in place that answers by what is loaded now.
-func (s *sources) renew() {
-	c := s.p.config
-	set := monitors.New(slices.Concat(c.definitions(), s.fileSet))
-	e := newEngine(s.index, s.ranges, set, c.Attributes, c.MaxCachedFlows)
-	s.p.engine.Store(e)
-	if said := fmt.Sprint(e.missing); said != s.missing {
-		s.missing = said
-		if len(e.missing) > 0 {
-			s.p.logger.Warn("Monitors name resources that the topology does not have; they stay in force and match nothing there.",
-				zap.Any("monitors", e.missing))
+// follow compiles the topology anew when parts have changed.
+func (s *sources) follow() {
+	var took time.Duration
+	for {
+		select {
+		case <-s.background.Done():
+			return
+		case <-s.stale:
 		}
+		if !sleep(s.background, max(settle, rest*took)) {
+			return
+		}
+		begun := time.Now()
+		s.compile()
+		took = time.Since(begun)
 	}
 }
 
-// reload takes a changed file.
-func (s *sources) reload(r reader, data []byte, err error) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		err = r.load(data)
-	}
-	s.count(context.Background(), r.source, err)
-	if err != nil {
-		err = fmt.Errorf("'%s': %w", r.key, err)
-		s.failing[r.source] = err
-		s.p.logger.Error("A changed file is not used; what was in use before stays in use.", zap.String("path", r.path), zap.Error(err))
-		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+// sleep tells whether the time has passed; not when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
 		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// compile makes an index of all parts, off the stream, and an engine with it.
+func (s *sources) compile() {
+	s.building.Lock()
+	defer s.building.Unlock()
+	s.mu.Lock()
+	ranges := s.ranges
+	s.mu.Unlock()
+	index := topology.Build(s.parts.Merge(), ranges.Blocks)
+	s.mu.Lock()
+	s.index = index
+	s.mu.Unlock()
+	if !s.changes() {
+		s.parts.Forget(fileKey) // a changed file gives it anew
 	}
 	s.renew()
-	s.p.logger.Info("A changed file is in use.", zap.String("path", r.path))
-	if s.failing[r.source] != nil {
-		delete(s.failing, r.source)
+	signal(s.save)
+}
+
+// changes tells whether an index can be made of a part that was compiled before: together
+// with another source, or with other ranges.
+func (s *sources) changes() bool {
+	t := &s.p.config.Topology
+	return t.EC2.HasValue() || t.IMDS.HasValue() || t.SnapshotPath != "" || t.IPRanges.Refresh || t.IPRanges.Path != ""
+}
+
+// renew puts an engine in place that answers by what is loaded now. Its caller holds
+// s.building.
+func (s *sources) renew() {
+	c := s.p.config
+	s.mu.Lock()
+	index, ranges, set := s.index, s.ranges, monitors.New(slices.Concat(c.definitions(), s.fileSet))
+	s.mu.Unlock()
+	e := newEngine(index, ranges, set, c.Attributes, c.MaxCachedFlows)
+	if s.ec2 != nil {
+		e.note = s.ec2.Note
+	}
+	s.p.engine.Store(e)
+	s.sayMissing(e)
+}
+
+// sayMissing tells, once, which monitors name what the topology does not have; not before
+// every source had its chance.
+func (s *sources) sayMissing(e *engine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	said := fmt.Sprint(e.missing)
+	if len(s.waiting) > 0 || said == s.missing {
+		return
+	}
+	s.missing = said
+	if len(e.missing) > 0 {
+		s.p.logger.Warn("Monitors name resources that the topology does not have; they stay in force and match nothing there.",
+			zap.Any("monitors", e.missing))
+	}
+}
+
+// answered notes what became of reading a part from a service.
+func (s *sources) answered(k parts.Key, err error) {
+	s.result(k.Source, k.Source+" "+k.Name, err)
+	s.mu.Lock()
+	waited := s.waiting[k]
+	delete(s.waiting, k)
+	s.mu.Unlock()
+	if waited {
+		signal(s.stale) // also where nothing changed: the last one to answer may complete what was to be said
+	}
+}
+
+// result notes what became of asking a service, and tells the log where that changes: its
+// errors have a number of their own each time. what names the part of the source.
+func (s *sources) result(source, what string, err error) {
+	switch before := s.noted(source, what, err); {
+	case err != nil && before == nil:
+		s.p.logger.Warn("A source cannot be read; what it gave before stays in use.", zap.String("source", source), zap.Error(err))
+	case err == nil && before != nil:
+		s.p.logger.Info("A source can be read again.", zap.String("source", what))
+	}
+}
+
+// noted counts what became of reading a source, reports the component's status, and gives
+// what was wrong before.
+func (s *sources) noted(source, what string, err error) (before error) {
+	s.count(s.background, source, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before = s.failing[what]
+	switch {
+	case err != nil:
+		s.failing[what] = err
+		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+	case before != nil:
+		delete(s.failing, what)
 		if len(s.failing) == 0 {
 			componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
 		}
 	}
-	return true
-}
-
-// confirm notes that a source was looked at and found unchanged.
-func (s *sources) confirm(source string) {
-	if source != sourceTopology {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = s.now()
+	return before
 }
 
 func (s *sources) count(ctx context.Context, source string, err error) {
-	result := "ok"
-	if err != nil {
-		result = "failed"
-	}
 	s.p.telemetry.ProcessorFlowmonitorReloads.Add(ctx, 1, metric.WithAttributes(
-		attribute.String("source", source), attribute.String("result", result)))
+		attribute.String("source", source), attribute.String("result", okOrFailed(err))))
 }
 
-// age tells how long ago the topology in use was last known to be current.
-func (s *sources) age() (time.Duration, bool) {
+func okOrFailed(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "ok"
+}
+
+// failures gives the number of files, and of accounts and Regions, that cannot be read.
+func (s *sources) failures() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.current.IsZero() {
-		return 0, false
-	}
-	return s.now().Sub(s.current), true
+	return len(s.failing)
 }

@@ -6,11 +6,14 @@ package flowmonitorprocessor
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ec2"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/parts"
 )
 
 // Attribute sets of the counters, made once.
@@ -61,11 +64,36 @@ func (p *flowMonitor) observe() error {
 			}
 			return nil
 		}),
-		t.RegisterProcessorFlowmonitorTopologyAgeCallback(func(_ context.Context, o metric.Float64Observer) error {
-			if age, ok := p.sources.age(); ok {
-				o.Observe(age.Seconds())
-			}
+		t.RegisterProcessorFlowmonitorTopologyAgeCallback(p.observeAges),
+		t.RegisterProcessorFlowmonitorSourcesFailingCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(int64(p.sources.failures()))
 			return nil
 		}),
+		t.RegisterProcessorFlowmonitorLookupsPendingCallback(p.observeLookups(func(pending, _ int) int { return pending })),
+		t.RegisterProcessorFlowmonitorNegativeCacheEntriesCallback(p.observeLookups(func(_, negative int) int { return negative })),
+		t.RegisterProcessorFlowmonitorNegativeCacheCapacityCallback(p.observeLookups(func(int, int) int { return ec2.MaxNegative })),
 	)
+}
+
+// observeAges reports how old each part of the topology is.
+func (p *flowMonitor) observeAges(_ context.Context, o metric.Float64Observer) error {
+	now := time.Now()
+	for _, part := range p.sources.parts.List() {
+		attributes := []attribute.KeyValue{attribute.String("source", part.Source)}
+		if part.Source != parts.File {
+			attributes = append(attributes, attribute.String("account", part.Account), attribute.String("region", part.Region))
+		}
+		o.Observe(now.Sub(part.Current).Seconds(), metric.WithAttributes(attributes...))
+	}
+	return nil
+}
+
+// observeLookups reports one number of the look-ups; nothing without the EC2 source.
+func (p *flowMonitor) observeLookups(number func(pending, negative int) int) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		if p.sources.ec2 != nil {
+			o.Observe(int64(number(p.sources.ec2.Pending())))
+		}
+		return nil
+	}
 }

@@ -43,7 +43,7 @@ type Config struct {
 	Lateness time.Duration `mapstructure:"lateness"`
 	// Evaluation is event_time or wall_clock.
 	Evaluation string `mapstructure:"evaluation"`
-	// Role is both; evidence and verdict are for a processor split in two stages.
+	// Role is both, or, for a processor split in two stages, evidence or verdict.
 	Role string `mapstructure:"role"`
 	// FalseAlarmRate is the wanted share of windows in which chance alone makes a monitor
 	// degraded. The evidence that a verdict needs follows from it.
@@ -62,6 +62,15 @@ type Config struct {
 }
 
 var _ component.Config = (*Config)(nil)
+
+// patience is how long a window waits for its points. Evidence of a window comes only once the
+// stage before has waited for its own, up to a tick and the shortest silence later.
+func (c *Config) patience() time.Duration {
+	if c.Role == roleVerdict {
+		return 2*c.Lateness + 2*maxTick
+	}
+	return c.Lateness
+}
 
 func createDefaultConfig() component.Config {
 	return &Config{
@@ -92,12 +101,8 @@ func (c *Config) Validate() error {
 	if c.Evaluation != evaluationEventTime && c.Evaluation != evaluationWallClock {
 		wrong("'evaluation' must be %q or %q, not %q", evaluationEventTime, evaluationWallClock, c.Evaluation)
 	}
-	switch c.Role {
-	case roleBoth:
-	case roleEvidence, roleVerdict:
-		wrong("'role' %q is not available yet, only %q is", c.Role, roleBoth)
-	default:
-		wrong("'role' must be %q (later also %q or %q), not %q", roleBoth, roleEvidence, roleVerdict, c.Role)
+	if c.Role != roleBoth && c.Role != roleEvidence && c.Role != roleVerdict {
+		wrong("'role' must be %q, %q or %q, not %q", roleBoth, roleEvidence, roleVerdict, c.Role)
 	}
 	if !(c.FalseAlarmRate >= 1e-9 && c.FalseAlarmRate <= maxFalseAlarmRate) { // false for NaN, too
 		wrong("'false_alarm_rate' must be between 1e-9 and %g, not %g", maxFalseAlarmRate, c.FalseAlarmRate)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.uber.org/zap"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
@@ -42,11 +43,15 @@ func (p *nhi) decideNext(ctx context.Context) bool {
 	if !due {
 		return false
 	}
+	if p.config.Role == roleEvidence {
+		_ = p.sendEvidence(ctx, w, start, end) // counted, and kept
+		return true
+	}
 	began := time.Now()
 	p.writer.Add(w, start)
 	d := p.judge.Decide(w, end)
 	w.Release()
-	p.telemetry.decided(ctx, time.Since(began), p.judge.Known())
+	p.telemetry.decided(ctx, time.Since(began), d, p.judge.Known())
 	p.tell(d)
 	_ = p.send(ctx, d, end) // counted; the sums go into the next batch
 	return true
@@ -72,7 +77,9 @@ func (p *nhi) send(ctx context.Context, d *verdict.Decision, end time.Time) erro
 func (p *nhi) flush(ctx context.Context) error {
 	for ctx.Err() == nil && p.decideNext(ctx) {
 	}
-	var rest *evidence.Window
+	if p.config.Role == roleEvidence {
+		return p.flushEvidence(ctx)
+	}
 	rest, start := p.takeRest()
 	p.writer.Add(rest, start)
 	// The points end now: the window that they belong to is not over.
@@ -83,13 +90,56 @@ func (p *nhi) flush(ctx context.Context) error {
 	return p.send(ctx, nil, end)
 }
 
+// flushEvidence hands on the windows that are not over, each as the window that it is.
+func (p *nhi) flushEvidence(ctx context.Context) (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		index, holds := p.lowest()
+		if !holds {
+			return err
+		}
+		w := p.open[index]
+		delete(p.open, index)
+		err = p.sendEvidence(ctx, w, p.schedule.Start(index), p.schedule.End(index))
+	}
+}
+
+// maxPending is how many windows of evidence are kept for a consumer that does not take them:
+// as many as may be open at once when no lateness is allowed for.
+const maxPending = 8
+
+// sendEvidence hands on what a window holds, after what was refused before.
+func (p *nhi) sendEvidence(ctx context.Context, w *evidence.Window, start, end time.Time) (err error) {
+	if md := p.writer.Evidence(w, start, end); md.DataPointCount() > 0 {
+		p.pending = append(p.pending, md)
+	}
+	w.Release()
+	p.telemetry.ProcessorNhiWindowsDecided.Add(ctx, 1)
+	for len(p.pending) > 0 {
+		// The consumer may change what it is given, also when it refuses it.
+		md := pmetric.NewMetrics()
+		p.pending[0].CopyTo(md)
+		if err = p.next.ConsumeMetrics(ctx, md); err != nil {
+			p.telemetry.failed(ctx)
+			break
+		}
+		p.pending = p.pending[1:]
+	}
+	for len(p.pending) > maxPending {
+		p.telemetry.ProcessorNhiPointsUncounted.Add(ctx, int64(p.pending[0].DataPointCount()), p.telemetry.uncounted[undelivered])
+		p.pending = p.pending[1:]
+	}
+	return err
+}
+
 // tell logs each change of a verdict, with what it is put down to.
 func (p *nhi) tell(d *verdict.Decision) {
 	for i := range d.Monitors {
 		m := &d.Monitors[i]
 		if m.Changed {
 			p.log.Info("verdict changed", zap.String("monitor", m.Name), zap.String("state", m.State),
-				zap.String("cause", m.Cause), zap.Strings("components", m.Names))
+				zap.String("cause", m.Cause), zap.Strings("components", m.Names), zap.Stringer("lack", m.Lack))
 		}
 	}
 }

@@ -20,6 +20,10 @@ type observation struct {
 	histograms []pmetric.ExponentialHistogramDataPoint // reused; the first used ones hold data
 	used       int
 	uncounted  [uncountedReasons]int64
+	verdict    bool // evidence is read, not flows
+
+	event, direction string
+	addresses        []string
 
 	identity                         evidence.Identity
 	phase, errorType, retransmitType string
@@ -34,6 +38,8 @@ type observed struct {
 	histogram int32 // index of the point's histogram, or -1
 	field     evidence.Field
 	refusal   evidence.Refusal
+	// sums says that the point is a monitor's sum, and no evidence.
+	sums bool
 }
 
 // uncounted says why a point counts in no sum.
@@ -94,6 +100,37 @@ var readers = map[string]func(*observation) evidence.Field{
 	flowattr.MetricConnectionsRetransmitting: always(evidence.Retransmitting),
 }
 
+// evidenceReaders are the same of what another stage of role evidence has summed up.
+var evidenceReaders = map[string]func(*observation) evidence.Field{
+	flowattr.MetricEvidenceSegments:        always(evidence.Segments),
+	flowattr.MetricEvidenceRetransmissions: (*observation).retransmission,
+	flowattr.MetricEvidenceTimeouts:        (*observation).timeout,
+	flowattr.MetricEvidenceConnections:     (*observation).connection,
+	flowattr.MetricEvidenceRetransmitting:  always(evidence.Retransmitting),
+	flowattr.MetricEvidenceTransferred:     (*observation).transferred,
+}
+
+func (o *observation) connection() evidence.Field {
+	switch o.event {
+	case flowattr.EventAttempted:
+		return evidence.Attempted
+	case flowattr.EventOpened:
+		return evidence.Opened
+	case flowattr.EventActive:
+		return evidence.Active
+	case flowattr.EventFailed:
+		return o.failure()
+	}
+	return o.closing()
+}
+
+func (o *observation) transferred() evidence.Field {
+	if o.direction == flowattr.DirectionReceive {
+		return evidence.Received
+	}
+	return evidence.Sent
+}
+
 func always(f evidence.Field) func(*observation) evidence.Field {
 	return func(*observation) evidence.Field { return f }
 }
@@ -139,12 +176,15 @@ func (o *observation) closing() evidence.Field {
 }
 
 func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.Table) {
-	name := m.Name()
-	if name == flowattr.MetricRTT {
+	name, rtt, by := m.Name(), flowattr.MetricRTT, readers
+	if o.verdict {
+		rtt, by = flowattr.MetricEvidenceRTT, evidenceReaders
+	}
+	if name == rtt {
 		o.readRTT(m, host, table)
 		return
 	}
-	field := readers[name]
+	field := by[name]
 	if field == nil {
 		return
 	}
@@ -177,7 +217,8 @@ func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.
 func (o *observation) identify(attributes pcommon.Map, host string, table *evidence.Table) *observed {
 	id := &o.identity
 	id.Reset()
-	o.phase, o.errorType, o.retransmitType = "", "", ""
+	o.phase, o.errorType, o.retransmitType, o.event, o.direction = "", "", "", "", ""
+	o.addresses = o.addresses[:0]
 	for k, v := range attributes.All() {
 		switch k {
 		case flowattr.NetworkLocalAddress:
@@ -192,6 +233,17 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			id.LocalVPC = v.Str()
 		case flowattr.RemotePrefix + flowattr.AWSVPCID:
 			id.RemoteVPC = v.Str()
+		case flowattr.LocalPrefix + flowattr.AWSAZID:
+			id.LocalZone = v.Str()
+		case flowattr.RemotePrefix + flowattr.AWSAZID:
+			id.RemoteZone = v.Str()
+		case flowattr.Role:
+			switch v.Str() {
+			case "client":
+				id.Role = evidence.RoleClient
+			case "server":
+				id.Role = evidence.RoleServer
+			}
 		case flowattr.RemoteAWSService:
 			id.Service = v.Str()
 		case flowattr.Category:
@@ -204,6 +256,20 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			id.Path = appendAll(id.Path, v)
 		case flowattr.Monitors:
 			id.Monitors = appendAll(id.Monitors, v)
+		case flowattr.ComponentSet:
+			if o.verdict {
+				id.Path = appendAll(id.Path, v)
+			}
+		case flowattr.MonitorName:
+			if o.verdict {
+				id.Monitors = append(id.Monitors, v.Str())
+			}
+		case flowattr.LocalAddresses:
+			o.addresses = appendAll(o.addresses, v)
+		case flowattr.ConnectionEvent:
+			o.event = v.Str()
+		case flowattr.IODirection:
+			o.direction = v.Str()
 		case flowattr.Phase:
 			o.phase = v.Str()
 		case flowattr.ErrorType:
@@ -211,6 +277,9 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 		case flowattr.RetransmitType:
 			o.retransmitType = v.Str()
 		}
+	}
+	if o.verdict {
+		return o.identifyEvidence(table)
 	}
 	if !id.Enriched() {
 		o.uncounted[unenriched]++
@@ -224,6 +293,32 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 		o.uncounted[monitorLimit]++
 	}
 	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1})
+	return &o.points[len(o.points)-1]
+}
+
+// identifyEvidence is the same for a row of evidence: what is no evidence was told apart by the
+// stage before, and carries its monitors only.
+func (o *observation) identifyEvidence(table *evidence.Table) *observed {
+	id := &o.identity
+	id.Evidence = true
+	sums := id.Aggregated
+	var key *evidence.Key
+	var set *evidence.MonitorSet
+	var refusal evidence.Refusal
+	if len(o.addresses) == 0 {
+		key, set, refusal = table.Lookup(id)
+	}
+	path, monitors, vpc, address := len(id.Path), len(id.Monitors), id.RemoteVPC, id.RemoteAddress
+	for _, a := range o.addresses {
+		// One look-up for each address, so that all of them are known to be the host's.
+		id.Path, id.Monitors = id.Path[:path], id.Monitors[:monitors]
+		id.LocalAddress, id.RemoteVPC, id.RemoteAddress = a, vpc, address
+		key, set, refusal = table.Lookup(id)
+	}
+	if set.Refused {
+		o.uncounted[monitorLimit]++
+	}
+	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1, sums: sums})
 	return &o.points[len(o.points)-1]
 }
 

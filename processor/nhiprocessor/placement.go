@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/window"
 )
@@ -36,6 +38,7 @@ type counted struct {
 
 // place adds points to their windows. The caller holds mu.
 func (p *nhi) place(o *observation, now time.Time) (c counted) {
+	p.follow(now)
 	for i := range o.points {
 		pt := &o.points[i]
 		index, placement := p.schedule.Place(pt.at, now)
@@ -47,6 +50,11 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 			why = early
 		case window.Undated:
 			why = undated
+		}
+		if pt.sums {
+			p.sum(o, pt, index)
+			c.evidence++
+			continue
 		}
 		switch pt.refusal {
 		case evidence.FlowLimit:
@@ -79,13 +87,25 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 				o.add(pt, w.ExtraOf(m))
 			}
 		}
-		if pt.histogram >= 0 {
+		if pt.histogram >= 0 && !o.verdict {
 			for _, m := range pt.set.Names {
 				w.AddRTT(m, o.histograms[pt.histogram])
 			}
 		}
 	}
 	return c
+}
+
+// sum adds a sum that another stage told of a monitor, of what is no evidence.
+func (p *nhi) sum(o *observation, pt *observed, index int64) {
+	w, _ := p.window(index)
+	for _, m := range pt.set.Names {
+		if pt.histogram < 0 {
+			w.ExtraOf(m).Add(pt.field, pt.value)
+		} else {
+			w.AddRTT(m, o.histograms[pt.histogram])
+		}
+	}
 }
 
 func (o *observation) add(pt *observed, c *evidence.Counts) {
@@ -95,6 +115,26 @@ func (o *observation) add(pt *observed, c *evidence.Counts) {
 	}
 	h := o.histograms[pt.histogram]
 	c.AddRTT(evidence.RTT{Count: h.Count(), Sum: h.Sum(), Min: h.Min()})
+	if !pt.key.IsEvidence() {
+		return // only sums are asked for
+	}
+	counts, scale, offset := h.Positive().BucketCounts(), int(h.Scale()), int(h.Positive().Offset())
+	for i := range counts.Len() {
+		if n := counts.At(i); n > 0 {
+			c.AddTimes(evidence.Bucket(offset+i, scale), n)
+		}
+	}
+}
+
+// follow takes all open windows to the present when the clock was set back.
+func (p *nhi) follow(now time.Time) {
+	if !p.schedule.Reset(now) {
+		return
+	}
+	held := p.merged()
+	next, _ := p.schedule.Next()
+	p.open[next] = held
+	p.log.Warn("the clock was set back; windows begin anew", zap.Time("next", p.schedule.Start(next)))
 }
 
 // window gives an open window. When too many are open, it is the newest of those, and
@@ -119,6 +159,7 @@ func (p *nhi) window(index int64) (w *evidence.Window, inTime bool) {
 func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.follow(now)
 	lowest, holds := p.lowest()
 	index, due := p.schedule.Due(now, lowest, holds)
 	if !due {
@@ -147,7 +188,13 @@ func (p *nhi) lowest() (index int64, holds bool) {
 func (p *nhi) takeRest() (w *evidence.Window, start time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w = evidence.NewWindow()
+	next, _ := p.schedule.Next()
+	return p.merged(), p.schedule.Start(next)
+}
+
+// merged removes all open windows and makes them one. The caller holds mu.
+func (p *nhi) merged() *evidence.Window {
+	w := evidence.NewWindow()
 	indexes := make([]int64, 0, len(p.open))
 	for i := range p.open {
 		indexes = append(indexes, i)
@@ -157,6 +204,5 @@ func (p *nhi) takeRest() (w *evidence.Window, start time.Time) {
 		w.Merge(p.open[i])
 		delete(p.open, i)
 	}
-	next, _ := p.schedule.Next()
-	return w, p.schedule.Start(next)
+	return w
 }

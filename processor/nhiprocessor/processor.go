@@ -44,12 +44,15 @@ type nhi struct {
 
 	judge  *verdict.Judge
 	writer *report.Writer
+	// pending is evidence that no consumer took, oldest first.
+	pending []pmetric.Metrics
 
 	wake       chan struct{} // a window may be due
 	cancel     context.CancelFunc
 	done       chan struct{} // closed when the goroutine has ended
 	stopping   sync.Once
 	cumulative sync.Once // the line about cumulative points
+	unenriched sync.Once // the line about flows that flowmonitor did not see
 }
 
 func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*nhi, error) {
@@ -64,16 +67,16 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 	p := &nhi{
 		next: next, log: set.Logger, config: cfg,
 		table:    evidence.NewTable(evidence.Limits{Flows: cfg.MaxFlows, Components: cfg.MaxComponents, Monitors: cfg.MaxMonitors}),
-		schedule: window.New(cfg.Window, cfg.Lateness, cfg.Evaluation == evaluationWallClock),
+		schedule: window.New(cfg.Window, cfg.patience(), cfg.Evaluation == evaluationWallClock),
 		open:     map[int64]*evidence.Window{},
 		// Points may be behind and ahead by the lateness; the rest is for a consumer that
 		// holds up decisions.
-		maxOpen: 2*int(cfg.Lateness/cfg.Window) + 8,
+		maxOpen: 2*int(cfg.patience()/cfg.Window) + 8,
 		judge:   verdict.NewJudge(verdict.Config{FalseAlarmRate: cfg.FalseAlarmRate, Memory: monitorMemory, Monitors: cfg.MaxMonitors}),
 		writer:  report.NewWriter(instance, metadata.ScopeName, set.BuildInfo.Version),
 		wake:    make(chan struct{}, 1),
 	}
-	p.idle.New = func() any { return &observation{} }
+	p.idle.New = func() any { return &observation{verdict: cfg.Role == roleVerdict} }
 	var err error
 	p.telemetry, err = newTelemetry(set.TelemetrySettings, p)
 	return p, err
@@ -159,6 +162,11 @@ func (p *nhi) count(ctx context.Context, o *observation) {
 	if o.uncounted[cumulative] > 0 {
 		p.cumulative.Do(func() {
 			p.log.Warn("cumulative flow points cannot be counted, they only pass through: give nhi the receiver's deltas (sockops: 'temporality: delta'), before any conversion")
+		})
+	}
+	if o.uncounted[unenriched] > 0 {
+		p.unenriched.Do(func() {
+			p.log.Warn("flow points without flow.category, flow.path and flow.monitors cannot be judged, they only pass through: put the flowmonitor processor before nhi, with 'attributes' on")
 		})
 	}
 }

@@ -14,12 +14,15 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/verdict"
 )
 
 // telemetry is what the processor reports of itself.
 type telemetry struct {
 	*metadata.TelemetryBuilder
 	monitors  atomic.Int64
+	lacking   [verdict.Lacks]atomic.Int64 // monitors in the last window
+	lacks     [verdict.Lacks]metric.MeasurementOption
 	uncounted [uncountedReasons]metric.MeasurementOption
 	misplaced [misplacedReasons]metric.MeasurementOption
 }
@@ -35,6 +38,9 @@ func newTelemetry(set component.TelemetrySettings, p *nhi) (*telemetry, error) {
 	}
 	for i, name := range misplacedNames {
 		t.misplaced[i] = reason(name)
+	}
+	for i := range t.lacks {
+		t.lacks[i] = reason(verdict.Lack(i).String())
 	}
 	held := func(get func() int) metric.Int64Callback {
 		return func(_ context.Context, o metric.Int64Observer) error {
@@ -62,6 +68,12 @@ func newTelemetry(set component.TelemetrySettings, p *nhi) (*telemetry, error) {
 			return nil
 		}),
 		builder.RegisterProcessorNhiMonitorsCapacityCallback(constant(p.config.MaxMonitors)),
+		builder.RegisterProcessorNhiMonitorsInsufficientCallback(func(_ context.Context, o metric.Int64Observer) error {
+			for l := verdict.Nothing + 1; l < verdict.Lacks; l++ {
+				o.Observe(t.lacking[l].Load(), t.lacks[l])
+			}
+			return nil
+		}),
 	)
 }
 
@@ -86,7 +98,14 @@ func (t *telemetry) record(ctx context.Context, o *observation, c *counted) {
 	}
 }
 
-func (t *telemetry) decided(ctx context.Context, took time.Duration, monitors int) {
+func (t *telemetry) decided(ctx context.Context, took time.Duration, d *verdict.Decision, monitors int) {
+	var lacking [verdict.Lacks]int64
+	for i := range d.Monitors {
+		lacking[d.Monitors[i].Lack]++
+	}
+	for i, n := range lacking {
+		t.lacking[i].Store(n)
+	}
 	t.ProcessorNhiWindowsDecided.Add(ctx, 1)
 	t.ProcessorNhiDecisionDuration.Record(ctx, took.Seconds())
 	t.monitors.Store(int64(monitors))

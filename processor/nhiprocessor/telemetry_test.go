@@ -160,7 +160,7 @@ func TestWhatIsHeldIsReported(t *testing.T) {
 		f, _, _ := fleet.TwoVPCs(1, 3, 1)
 		b.play(f, 4) // 8 s: the first window is decided by what arrives at its end plus the lateness
 		synctest.Wait()
-		metadatatest.AssertEqualProcessorNhiFlows(t, b.telemetry, number(30), anyTime) // pairs of hosts: 18 across, 12 within
+		metadatatest.AssertEqualProcessorNhiFlows(t, b.telemetry, number(42), anyTime) // pairs of hosts: 18 across; 12 within, each as client and as server
 		metadatatest.AssertEqualProcessorNhiFlowsCapacity(t, b.telemetry, number(1000), anyTime)
 		metadatatest.AssertEqualProcessorNhiComponents(t, b.telemetry, number(3), anyTime)
 		metadatatest.AssertEqualProcessorNhiComponentsCapacity(t, b.telemetry, number(200), anyTime)
@@ -171,10 +171,45 @@ func TestWhatIsHeldIsReported(t *testing.T) {
 		m, err := b.telemetry.GetMetric("otelcol_processor_nhi_decision_duration")
 		require.NoError(t, err)
 		assert.Equal(t, uint64(2), m.Data.(metricdata.Histogram[float64]).DataPoints[0].Count)
-		b.settle()
+		for range 4 { // what is not seen is kept for some windows
+			b.settle()
+		}
 		metadatatest.AssertEqualProcessorNhiFlows(t, b.telemetry, number(0), anyTime)
 		metadatatest.AssertEqualProcessorNhiComponents(t, b.telemetry, number(0), anyTime)
 		metadatatest.AssertEqualProcessorNhiWindowsOpen(t, b.telemetry, number(0), anyTime)
 		b.stop()
 	})
+}
+
+func TestMonitorsWithoutAVerdictAreCountedByReason(t *testing.T) {
+	for reason, tt := range map[string]func(seed uint64) *fleet.Fleet{
+		"hosts":    func(seed uint64) *fleet.Fleet { f, _, _ := fleet.TwoVPCs(seed, 2, 10); return f },
+		"segments": func(seed uint64) *fleet.Fleet { f, _, _ := fleet.TwoVPCs(seed, 3, 0.01); return f },
+		"no_evidence": func(seed uint64) *fleet.Fleet {
+			f, _, _ := fleet.TwoVPCs(seed, 3, 1)
+			for _, flow := range f.Flows {
+				flow.Category = flowattr.CategoryInternet
+			}
+			return f
+		},
+		"silent": nil,
+	} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, nil)
+				if tt == nil {
+					f, _, _ := fleet.TwoVPCs(1, 3, 1)
+					b.play(f, 10)
+					b.settle()
+				} else {
+					b.play(tt(1), 10)
+				}
+				synctest.Wait()
+				want := map[string]int64{"hosts": 0, "segments": 0, "no_evidence": 0, "silent": 0, "undetermined": 0}
+				want[reason] = 1
+				metadatatest.AssertEqualProcessorNhiMonitorsInsufficient(t, b.telemetry, byReason(want), anyTime)
+				b.stop()
+			})
+		})
+	}
 }

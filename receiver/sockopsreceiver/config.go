@@ -56,7 +56,7 @@ const (
 	// The kernel keeps the bound in 32 bits; 2³⁰ would take 384 GiB.
 	maxMaxSockets = 1 << 30
 
-	// As many as the kernel tracks by default (nf_conntrack_max): 36 MB, once they are there.
+	// As many as the kernel tracks by default (nf_conntrack_max): 31 MB, once they are there.
 	defaultMaxNATConnections = 1 << 18
 	// 2 GiB.
 	maxMaxNATConnections = 1 << 24

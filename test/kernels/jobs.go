@@ -35,15 +35,15 @@ func (k kernel) jobs(short bool) []plan.Job {
 	if k.tooOld() {
 		return []plan.Job{test("features", time.Minute, "-test.run=TestAKernelThatIsTooOldIsRefusedInOneLine")}
 	}
-	features := test("features", 5*time.Minute)
+	features := test("features", 10*time.Minute)
 	if short {
-		return []plan.Job{features, test("receiver", 3*time.Minute, "-test.run=ARealConnection|StartAndStopOnARealKernel")}
+		return []plan.Job{features, test("receiver", 5*time.Minute, "-test.run=ARealConnection|StartAndStopOnARealKernel")}
 	}
 	return []plan.Job{
 		features,
-		test("bpf", 10*time.Minute, "-test.short"),
-		test("rtt", 5*time.Minute),
-		test("receiver", 5*time.Minute, "-test.run=Real"),
+		test("bpf", 40*time.Minute, "-test.short"),
+		test("rtt", 10*time.Minute),
+		test("receiver", 10*time.Minute, "-test.run=Real"),
 	}
 }
 
@@ -79,6 +79,7 @@ func (k kernel) pack(to, userland, binaries string, jobs []plan.Job) (err error)
 		a.add(name, modeFile, 0, 0, m.content)
 		p.Modules = append(p.Modules, name)
 	}
+	a.program(plan.Collector, filepath.Join(binaries, filepath.Base(plan.Collector)))
 	packed := map[string]bool{}
 	for _, j := range jobs {
 		if name := j.Command[0]; !packed[name] {

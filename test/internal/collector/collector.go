@@ -126,6 +126,14 @@ func (p *Process) Stop(t testing.TB) {
 	}
 }
 
+// Kill ends the collector without a warning, and waits until it is gone.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	require.False(t, p.exited(), "it has ended by itself: %v", p.err)
+	require.NoError(t, p.cmd.Process.Kill())
+	<-p.done
+}
+
 // Run runs the collector to its end, which has to come by itself, and gives exit code and output.
 func Run(t testing.TB, args ...string) (code int, output string) {
 	t.Helper()

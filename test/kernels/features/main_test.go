@@ -66,6 +66,8 @@ func TestAKernelThatIsTooOldIsRefusedInOneLine(t *testing.T) {
 		found(t, "supported", "yes")
 		return
 	}
-	require.EqualError(t, err, fmt.Sprintf("kernel %d.%d is too old (needs 5.15 or newer)", v>>16, v>>8&0xff))
+	line := fmt.Sprintf("kernel %d.%d is too old (needs 5.15 or newer)", v>>16, v>>8&0xff)
+	require.EqualError(t, err, line)
+	require.Contains(t, refused(t), line+"\n", "nothing comes after it")
 	found(t, "supported", "refused: "+err.Error())
 }

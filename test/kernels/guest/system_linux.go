@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/otel-flowmonitor/flowmonitor/test/kernels/plan"
 )
 
 // mount makes the file systems that the tests look for, where distributions have them.
@@ -38,6 +40,7 @@ func mount() {
 func prepare() {
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/root")
+	os.Setenv("FLOWMONITOR_COLLECTOR", plan.Collector)
 	os.Setenv("CI", "true") // what is skipped elsewhere must run here
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {

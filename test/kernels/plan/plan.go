@@ -8,8 +8,11 @@ package plan
 
 import "time"
 
-// Path of the plan in the guest, as JSON.
-const Path = "/plan.json"
+// Path of the plan in the guest, as JSON, and of the built collector.
+const (
+	Path      = "/plan.json"
+	Collector = "/tests/otelcol-flowmonitor"
+)
 
 // Plan is what a guest does from its boot to its power-off.
 type Plan struct {

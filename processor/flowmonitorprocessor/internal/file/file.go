@@ -7,7 +7,6 @@
 package file // import "github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/file"
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
@@ -29,7 +28,7 @@ func Topology(data []byte) (*topology.Topology, error) {
 		errs.Add(&lineyaml.Error{Msg: "the topology has no VPC: 'vpcs' is required"})
 	}
 	if err := errs.Join(); err != nil {
-		return nil, fmt.Errorf("topology file: %w", err)
+		return nil, err
 	}
 	return &t, nil
 }
@@ -60,7 +59,7 @@ func Monitors(data []byte, ranges *ipranges.Table, taken []string) ([]monitors.D
 	}
 	errs.Skip(more)
 	if err := errs.Join(); err != nil {
-		return nil, fmt.Errorf("monitors file: %w", err)
+		return nil, err
 	}
 	return list.Monitors, nil
 }

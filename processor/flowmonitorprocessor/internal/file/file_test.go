@@ -75,6 +75,8 @@ func TestEachThingThatCannotBeIsSaidWithItsLineAndField(t *testing.T) {
 		{"a peering with itself", "vpc_peering_connections: [{vpc_peering_connection_id: pcx-1, requester_vpc_info: {vpc_id: vpc-1}, accepter_vpc_info: {vpc_id: vpc-1}}]", `vpc_peering_connections[0].accepter_vpc_info.vpc_id: "vpc-1" is the requester too`},
 		{"a peering of overlapping VPCs", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: [10.1.128.0/17]}\nvpc_peering_connections: [{vpc_peering_connection_id: pcx-1, requester_vpc_info: {vpc_id: vpc-1}, accepter_vpc_info: {vpc_id: vpc-9}}]", `vpc_peering_connections[0]: VPCs with overlapping CIDRs cannot be peered: 10.1.0.0/16 of "vpc-1" and 10.1.128.0/17 of "vpc-9"`},
 		{"a peering that says another region", "vpc_peering_connections: [{vpc_peering_connection_id: pcx-1, requester_vpc_info: {vpc_id: vpc-1, region: us-east-1}, accepter_vpc_info: {vpc_id: vpc-9}}]", `vpc_peering_connections[0].requester_vpc_info.region: VPC "vpc-1" is in region "eu-west-1", not "us-east-1"`},
+		{"a VPN of no gateway", "vpn_connections: [{vpn_connection_id: vpn-1, vpn_gateway_id: vgw-1}]", `vpn_connections[0].vpn_gateway_id: "vgw-1" is not defined in 'vpn_gateways'`},
+		{"a VPN of two gateways", "vpn_connections: [{vpn_connection_id: vpn-1, vpn_gateway_id: vgw-1, transit_gateway_id: tgw-1}]", `vpn_connections[0].transit_gateway_id: is absent where`},
 		{"a VPC attached twice", "transit_gateways: [{transit_gateway_id: tgw-1, attachments: [{transit_gateway_attachment_id: tgw-attach-1, resource_type: vpc, resource_id: vpc-1}, {transit_gateway_attachment_id: tgw-attach-2, resource_type: vpc, resource_id: vpc-1}]}]", `transit_gateways[0].attachments[1].resource_id: VPC "vpc-1" is attached to this transit gateway already`},
 		{"an attachment type that is none", "transit_gateways: [{transit_gateway_id: tgw-1, attachments: [{transit_gateway_attachment_id: tgw-attach-1, resource_type: moon}]}]", `transit_gateways[0].attachments[0].resource_type: "moon" is none of vpc, peering, vpn`},
 		{"a transit gateway's association with nothing", "transit_gateways: [{transit_gateway_id: tgw-1, route_tables: [{transit_gateway_route_table_id: tgw-rtb-1, associations: [tgw-attach-1]}]}]", `transit_gateways[0].route_tables[0].associations[0]: attachment "tgw-attach-1" is not defined in this transit gateway's 'attachments'`},
@@ -115,7 +117,7 @@ func TestEachThingThatCannotBeIsSaidWithItsLineAndField(t *testing.T) {
 			_, err := file.Topology([]byte(text))
 			require.Error(t, err, text)
 			assert.ErrorContains(t, err, c.want)
-			assert.Regexp(t, `topology file: line \d+: `, err.Error())
+			assert.Regexp(t, `^line \d+: `, err.Error())
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gaissmai/bart"
@@ -36,6 +37,7 @@ func (r Range) LocalZone() bool {
 // Table is an immutable set of ranges, safe for concurrent use.
 type Table struct {
 	created  string
+	token    int64 // the file's number of its version, which grows: a Unix time
 	table    bart.Table[Range]
 	services map[string]bool
 	regions  map[string]bool
@@ -46,6 +48,7 @@ type block struct{ service, region string }
 
 // document is the layout of ip-ranges.json.
 type document struct {
+	SyncToken    string   `json:"syncToken"`
 	CreateDate   string   `json:"createDate"`
 	Prefixes     []prefix `json:"prefixes"`
 	IPv6Prefixes []prefix `json:"ipv6_prefixes"`
@@ -73,6 +76,7 @@ func Parse(data []byte) (*Table, error) {
 		return nil, errors.New("AWS ranges: neither 'prefixes' nor 'ipv6_prefixes' has an entry")
 	}
 	t := &Table{created: d.CreateDate, services: map[string]bool{}, regions: map[string]bool{}, blocks: map[block][]netip.Prefix{}}
+	t.token, _ = strconv.ParseInt(d.SyncToken, 10, 64) // absent from files that somebody wrote
 	var errs []error
 	size := map[string]float64{}
 	var entries []entry

@@ -141,8 +141,15 @@ func TestALotOfErrorsIsCutShort(t *testing.T) {
 	assert.Equal(t, 501, errs.Len())
 	assert.Len(t, errs.List(), lineyaml.MaxErrors)
 	err := errs.Join()
-	assert.Equal(t, 101, strings.Count(err.Error(), "\n")+1)
-	assert.ErrorContains(t, err, "and 401 more errors")
+	assert.Equal(t, 21, strings.Count(err.Error(), "\n")+1)
+	assert.ErrorContains(t, err, "and 481 more")
+}
+
+func TestErrorsAreSaidInTheOrderOfTheirLines(t *testing.T) {
+	var d document
+	doc, errs := lineyaml.Decode([]byte("name: x\nnumber: a\ntags: [a]\nunknown: 1\n"), &d)
+	errs.Add(doc.Error("tags[0]", "found by a later check"))
+	assert.Regexp(t, `(?s)^line 2: number: .*\nline 3: tags\[0\]: found by a later check\nline 4: unknown: `, errs.Join().Error())
 }
 
 // A few kilobytes with aliases of lists would be gigabytes of values, and of errors.

@@ -4,13 +4,20 @@
 package lineyaml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// MaxErrors bounds what one broken file can say: whoever has that many errors mends
-// the first of them and looks again.
-const MaxErrors = 100
+const (
+	// MaxErrors bounds the errors that are kept of one broken file.
+	MaxErrors = 100
+
+	// MaxSaid bounds the errors that [Errors.Join] says: a screenful. Whoever has more mends
+	// those and looks again.
+	MaxSaid = 20
+)
 
 // Error is one thing that is wrong in a document.
 type Error struct {
@@ -58,18 +65,21 @@ func (e *Errors) Len() int { return e.count }
 // List gives the errors that were kept, in the order in which they were noted.
 func (e *Errors) List() []*Error { return e.list }
 
-// Join makes one error of all; nil when there is none. Of those that were not kept it
-// gives the number.
+// Join makes one error of all, in the order of their lines; nil when there is none. It says
+// the first [MaxSaid] and the number of the others.
 func (e *Errors) Join() error {
 	if e.count == 0 {
 		return nil
 	}
-	joined := make([]error, 0, len(e.list)+1)
-	for _, err := range e.list {
+	sorted := slices.Clone(e.list)
+	slices.SortStableFunc(sorted, func(a, b *Error) int { return cmp.Compare(a.Line, b.Line) })
+	sorted = sorted[:min(len(sorted), MaxSaid)]
+	joined := make([]error, 0, len(sorted)+1)
+	for _, err := range sorted {
 		joined = append(joined, err)
 	}
-	if more := e.count - len(e.list); more > 0 {
-		joined = append(joined, fmt.Errorf("and %d more errors", more))
+	if more := e.count - len(sorted); more > 0 {
+		joined = append(joined, fmt.Errorf("and %d more", more))
 	}
 	return errors.Join(joined...)
 }

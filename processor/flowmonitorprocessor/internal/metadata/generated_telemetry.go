@@ -28,16 +28,23 @@ type TelemetryBuilder struct {
 	meter                                       metric.Meter
 	mu                                          sync.Mutex
 	registrations                               []metric.Registration
+	ProcessorFlowmonitorAPIRequests             metric.Int64Counter
 	ProcessorFlowmonitorCacheCapacity           metric.Int64ObservableGauge
 	ProcessorFlowmonitorCacheEntries            metric.Int64ObservableGauge
 	ProcessorFlowmonitorCacheMisses             metric.Int64Counter
+	ProcessorFlowmonitorLookups                 metric.Int64Counter
+	ProcessorFlowmonitorLookupsPending          metric.Int64ObservableGauge
 	ProcessorFlowmonitorMonitors                metric.Int64ObservableGauge
 	ProcessorFlowmonitorMonitorsWithoutResource metric.Int64ObservableGauge
+	ProcessorFlowmonitorNegativeCacheCapacity   metric.Int64ObservableGauge
+	ProcessorFlowmonitorNegativeCacheEntries    metric.Int64ObservableGauge
 	ProcessorFlowmonitorPointsEnriched          metric.Int64Counter
 	ProcessorFlowmonitorPointsPassed            metric.Int64Counter
 	ProcessorFlowmonitorPointsRefused           metric.Int64Counter
 	ProcessorFlowmonitorPointsUnresolved        metric.Int64Counter
 	ProcessorFlowmonitorReloads                 metric.Int64Counter
+	ProcessorFlowmonitorSnapshotWrites          metric.Int64Counter
+	ProcessorFlowmonitorSourcesFailing          metric.Int64ObservableGauge
 	ProcessorFlowmonitorTopologyAge             metric.Float64ObservableGauge
 	ProcessorFlowmonitorTopologyEntities        metric.Int64ObservableGauge
 }
@@ -83,6 +90,21 @@ func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorCacheEntriesCallbac
 	return nil
 }
 
+// RegisterProcessorFlowmonitorLookupsPendingCallback sets callback for observable ProcessorFlowmonitorLookupsPending metric.
+func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorLookupsPendingCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorLookupsPending, obs: o})
+		return nil
+	}, builder.ProcessorFlowmonitorLookupsPending)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorFlowmonitorMonitorsCallback sets callback for observable ProcessorFlowmonitorMonitors metric.
 func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorMonitorsCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -104,6 +126,51 @@ func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorMonitorsWithoutReso
 		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorMonitorsWithoutResource, obs: o})
 		return nil
 	}, builder.ProcessorFlowmonitorMonitorsWithoutResource)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorFlowmonitorNegativeCacheCapacityCallback sets callback for observable ProcessorFlowmonitorNegativeCacheCapacity metric.
+func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorNegativeCacheCapacityCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorNegativeCacheCapacity, obs: o})
+		return nil
+	}, builder.ProcessorFlowmonitorNegativeCacheCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorFlowmonitorNegativeCacheEntriesCallback sets callback for observable ProcessorFlowmonitorNegativeCacheEntries metric.
+func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorNegativeCacheEntriesCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorNegativeCacheEntries, obs: o})
+		return nil
+	}, builder.ProcessorFlowmonitorNegativeCacheEntries)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterProcessorFlowmonitorSourcesFailingCallback sets callback for observable ProcessorFlowmonitorSourcesFailing metric.
+func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorSourcesFailingCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorSourcesFailing, obs: o})
+		return nil
+	}, builder.ProcessorFlowmonitorSourcesFailing)
 	if err != nil {
 		return err
 	}
@@ -181,6 +248,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ProcessorFlowmonitorAPIRequests, err = builder.meter.Int64Counter(
+		"otelcol_processor_flowmonitor_api_requests",
+		metric.WithDescription("Answers to requests to AWS APIs, each attempt counted. [Development]"),
+		metric.WithUnit("{request}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorCacheCapacity, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_flowmonitor_cache_capacity",
 		metric.WithDescription("Flows that the cache can hold, the option `max_cached_flows`. [Development]"),
@@ -199,6 +272,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{flow}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorLookups, err = builder.meter.Int64Counter(
+		"otelcol_processor_flowmonitor_lookups",
+		metric.WithDescription("Addresses and instances that the topology does not have and that were looked up between two refreshes. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorLookupsPending, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_flowmonitor_lookups_pending",
+		metric.WithDescription("Addresses and instances that wait to be looked up. Absent without the EC2 source. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorMonitors, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_flowmonitor_monitors",
 		metric.WithDescription("Monitors in force. [Development]"),
@@ -209,6 +294,18 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_flowmonitor_monitors_without_resource",
 		metric.WithDescription("Monitors that name a resource which the topology does not have. They stay in force. [Development]"),
 		metric.WithUnit("{monitor}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorNegativeCacheCapacity, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_flowmonitor_negative_cache_capacity",
+		metric.WithDescription("Addresses and instances that can be remembered as not there. Absent without the EC2 source. [Development]"),
+		metric.WithUnit("{lookup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorNegativeCacheEntries, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_flowmonitor_negative_cache_entries",
+		metric.WithDescription("Addresses and instances that were not found and are not looked up for a while. Absent without the EC2 source. [Development]"),
+		metric.WithUnit("{lookup}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorPointsEnriched, err = builder.meter.Int64Counter(
@@ -237,13 +334,25 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorReloads, err = builder.meter.Int64Counter(
 		"otelcol_processor_flowmonitor_reloads",
-		metric.WithDescription("Attempts to read a source, the one at the start included. After a failed one what was in use stays in use. [Development]"),
+		metric.WithDescription("Attempts to read a source, the one at the start included; of the EC2 source, each account and Region. After a failed one what was in use stays in use. [Development]"),
 		metric.WithUnit("{reload}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorSnapshotWrites, err = builder.meter.Int64Counter(
+		"otelcol_processor_flowmonitor_snapshot_writes",
+		metric.WithDescription("Attempts to write the snapshot of the topology. [Development]"),
+		metric.WithUnit("{write}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorSourcesFailing, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_flowmonitor_sources_failing",
+		metric.WithDescription("Files, and accounts and Regions, that could not be read the last time. What they gave before is in use. [Development]"),
+		metric.WithUnit("{source}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorTopologyAge, err = builder.meter.Float64ObservableGauge(
 		"otelcol_processor_flowmonitor_topology_age",
-		metric.WithDescription("Time since the topology in use was last known to be current. Absent without a topology. [Development]"),
+		metric.WithDescription("Time since each part of the topology in use was last known to be current, by source, account and Region. Absent for a part that never was read. [Development]"),
 		metric.WithUnit("s"),
 	)
 	errs = errors.Join(errs, err)

@@ -200,7 +200,7 @@ func (b *builder) counts() {
 		{"addresses", len(b.x.entries)}, {"instances", len(b.x.instances)}, {"route_tables", len(t.RouteTables)},
 		{"transit_gateways", len(t.TransitGateways)}, {"vpc_peering_connections", len(t.VPCPeeringConnections)},
 		{"nat_gateways", len(t.NATGateways)}, {"internet_gateways", len(t.InternetGateways)},
-		{"egress_only_internet_gateways", len(t.EgressOnlyInternetGateways)}, {"vpn_gateways", len(t.VPNGateways)},
+		{"egress_only_internet_gateways", len(t.EgressOnlyInternetGateways)}, {"vpn_gateways", len(t.VPNGateways)}, {"vpn_connections", len(t.VPNConnections)},
 		{"local_gateways", len(t.LocalGateways)}, {"vpc_endpoints", len(t.VPCEndpoints)},
 		{"prefix_lists", len(t.PrefixLists)}, {"eks_clusters", len(t.EKSClusters)},
 	}

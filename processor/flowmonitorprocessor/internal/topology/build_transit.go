@@ -90,15 +90,15 @@ func (b *builder) transitTable(m *TransitGatewayRouteTable, attachments map[stri
 		a := attachments[r.TransitGatewayAttachmentID]
 		named[a] = true
 		node := TransitGatewayRouteNode{Attachment: a, Blackhole: a == nil || r.State == RouteBlackhole, rank: rankOf(r, a)}
-		if r.PrefixListID != "" {
-			for _, p := range b.lists[r.PrefixListID] {
-				insert(p, node)
-			}
-		} else if r.DestinationCIDRBlock.IsValid() {
+		if r.DestinationCIDRBlock.IsValid() {
 			insert(r.DestinationCIDRBlock, node)
+			continue
+		}
+		for _, p := range b.lists[r.PrefixListID] {
+			insert(p, node)
 		}
 	}
-	incomplete := false
+	incomplete := m.RoutesIncomplete
 	for _, id := range m.Propagations {
 		a := attachments[id]
 		if a == nil {

@@ -19,6 +19,11 @@ const (
 	ZoneWavelength
 )
 
+// MarshalText writes the EC2 API's word.
+func (z ZoneType) MarshalText() ([]byte, error) {
+	return word(z, "", "availability-zone", "local-zone", "wavelength-zone")
+}
+
 // UnmarshalText reads the EC2 API's word.
 func (z *ZoneType) UnmarshalText(text []byte) error {
 	return oneOf(z, text, "availability-zone", ZoneAvailability, "local-zone", ZoneLocal,
@@ -32,6 +37,9 @@ const (
 	RouteActive RouteState = iota
 	RouteBlackhole
 )
+
+// MarshalText writes the EC2 API's word.
+func (s RouteState) MarshalText() ([]byte, error) { return word(s, "active", "blackhole") }
 
 // UnmarshalText reads the EC2 API's word.
 func (s *RouteState) UnmarshalText(text []byte) error {
@@ -47,6 +55,9 @@ const (
 	RoutePropagated
 )
 
+// MarshalText writes the EC2 API's word.
+func (t RouteType) MarshalText() ([]byte, error) { return word(t, "static", "propagated") }
+
 // UnmarshalText reads the EC2 API's word.
 func (t *RouteType) UnmarshalText(text []byte) error {
 	return oneOf(t, text, "static", RouteStatic, "propagated", RoutePropagated)
@@ -61,13 +72,19 @@ const (
 	AttachmentVPN
 	AttachmentDirectConnect
 	AttachmentConnect
+	AttachmentOther // leads somewhere that this model does not follow
 )
+
+// MarshalText writes the EC2 API's word.
+func (t AttachmentType) MarshalText() ([]byte, error) {
+	return word(t, "vpc", "peering", "vpn", "direct-connect-gateway", "connect", "other")
+}
 
 // UnmarshalText reads the EC2 API's word.
 func (t *AttachmentType) UnmarshalText(text []byte) error {
 	return oneOf(t, text, "vpc", AttachmentVPC, "peering", AttachmentPeering, "vpn", AttachmentVPN,
 		"direct-connect", AttachmentDirectConnect, "direct-connect-gateway", AttachmentDirectConnect,
-		"connect", AttachmentConnect)
+		"connect", AttachmentConnect, "other", AttachmentOther)
 }
 
 // ConnectivityType tells NAT gateways that lead to the Internet from private ones.
@@ -77,6 +94,9 @@ const (
 	ConnectivityPublic ConnectivityType = iota
 	ConnectivityPrivate
 )
+
+// MarshalText writes the EC2 API's word.
+func (t ConnectivityType) MarshalText() ([]byte, error) { return word(t, "public", "private") }
 
 // UnmarshalText reads the EC2 API's word.
 func (t *ConnectivityType) UnmarshalText(text []byte) error {
@@ -92,10 +112,23 @@ const (
 	EndpointGatewayLoadBalancer
 )
 
+// MarshalText writes the EC2 API's word.
+func (t EndpointType) MarshalText() ([]byte, error) {
+	return word(t, "Gateway", "Interface", "GatewayLoadBalancer")
+}
+
 // UnmarshalText reads the EC2 API's word, in any case.
 func (t *EndpointType) UnmarshalText(text []byte) error {
 	return oneOf(t, []byte(strings.ToLower(string(text))), "gateway", EndpointGateway, "interface", EndpointInterface,
 		"gateway-load-balancer", EndpointGatewayLoadBalancer, "gatewayloadbalancer", EndpointGatewayLoadBalancer)
+}
+
+// word gives the word of a value by its number.
+func word[T ~uint8](value T, words ...string) ([]byte, error) {
+	if int(value) >= len(words) {
+		return nil, fmt.Errorf("%T %d has no word", value, value)
+	}
+	return []byte(words[value]), nil
 }
 
 // oneOf sets dst to the value that follows its word among the pairs.

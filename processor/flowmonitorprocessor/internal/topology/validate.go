@@ -189,6 +189,17 @@ func (c *checker) gateways() {
 	for i, g := range t.VPNGateways {
 		c.inVPC(at("vpn_gateways", i)+".vpc_id", g.VPCID)
 	}
+	index(c, "vpn_connections", "vpn_connection_id", t.VPNConnections, "vpn-",
+		func(v *VPNConnection) string { return v.VPNConnectionID }, self[VPNConnection])
+	for i, v := range t.VPNConnections {
+		path := at("vpn_connections", i)
+		switch _, known := c.vgw[v.VPNGatewayID]; {
+		case v.VPNGatewayID != "" && v.TransitGatewayID != "":
+			c.fail(path+".transit_gateway_id", "is absent where there is a 'vpn_gateway_id'")
+		case v.VPNGatewayID != "" && !known:
+			c.fail(path+".vpn_gateway_id", "%q is not defined in 'vpn_gateways'", v.VPNGatewayID)
+		}
+	}
 	c.lgw = index(c, "local_gateways", "local_gateway_id", t.LocalGateways, "lgw-",
 		func(g *LocalGateway) string { return g.LocalGatewayID }, func(*LocalGateway) string { return "" })
 	c.natGateways()

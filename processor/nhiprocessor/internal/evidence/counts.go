@@ -35,6 +35,8 @@ const (
 type Counts struct {
 	N   [NumFields]uint64
 	RTT RTT
+	// Times are the round-trip times by size, nil when there are none.
+	Times *Times
 }
 
 // RTT sums up round-trip times, in seconds.
@@ -62,6 +64,24 @@ func (c *Counts) AddRTT(r RTT) {
 
 // Merge adds o.
 func (c *Counts) Merge(o *Counts) {
+	c.MergeSums(o)
+	if o.Times != nil {
+		c.times().Merge(o.Times)
+	}
+}
+
+func (c *Counts) times() *Times {
+	if c.Times == nil {
+		c.Times = &Times{}
+	}
+	return c.Times
+}
+
+// AddTimes adds n round-trip times of one size, as [Bucket] numbers it.
+func (c *Counts) AddTimes(bucket int, n uint64) { c.times().Add(bucket, n) }
+
+// MergeSums adds o but for its times.
+func (c *Counts) MergeSums(o *Counts) {
 	for f := range c.N {
 		c.N[f] = saturated(c.N[f], o.N[f])
 	}

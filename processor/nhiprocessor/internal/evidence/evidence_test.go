@@ -75,6 +75,106 @@ func TestFlowsWithTheSameEvidenceShareAKey(t *testing.T) {
 	}
 }
 
+func TestServicesBehindTheSameComponentsAreClassesOfTheirOwn(t *testing.T) {
+	for name, path := range map[string][]string{
+		"behind one gateway":            {"eni/eni-1", "subnet/a", "nat_gateway/n"},
+		"in a fleet without a topology": nil,
+	} {
+		table := NewTable(limits)
+		to := func(service string) *Key {
+			return lookup(t, table, with(func(id *Identity) { id.Category, id.Path, id.Service = flowattr.CategoryAWSService, path, service }))
+		}
+		s3, sqs := to("S3"), to("SQS")
+		assert.NotSame(t, s3.Path.Class, sqs.Path.Class, name)
+		assert.Equal(t, "SQS", sqs.Path.Class.Service, name)
+		assert.Same(t, s3.Path.Class, to("S3").Path.Class, name)
+		assert.False(t, s3.Path.Class.Palindrome, "a service is no place of its own")
+	}
+}
+
+// Flows that are no evidence are kept apart by monitors only: an Internet full of clients must
+// not take the place of evidence.
+func TestFlowsThatAreNoEvidenceTakeNoPlace(t *testing.T) {
+	table := NewTable(Limits{Flows: 100, Components: 100, Monitors: 10})
+	var key *Key
+	for i := range 131_072 {
+		k := lookup(t, table, with(func(id *Identity) {
+			id.Category, id.RemoteHost, id.RemoteAddress = flowattr.CategoryInternet, "", fmt.Sprint("198.51.", i/256, ".", i%256)
+		}))
+		require.False(t, k.Attributable)
+		if key == nil {
+			key = k
+		}
+		require.Same(t, key, k)
+		if i%40_000 == 0 {
+			table.Sweep()
+		}
+	}
+	flows, _ := table.Sizes()
+	assert.Zero(t, flows)
+	assert.True(t, lookup(t, table, identity()).Attributable, "there is room for evidence")
+}
+
+func TestAnAddressBelongsToWhoeverSendsFromIt(t *testing.T) {
+	table := NewTable(limits)
+	client := with(func(id *Identity) { id.RemoteHost = "" }) // sends to 10.1.0.1
+	from := func(host string) *Identity { id := reversed(); id.LocalHost = host; return id }
+	owner := func() string { return lookup(t, table, client).Remote.Resolved().Name }
+	client = with(func(id *Identity) { id.RemoteHost = "" })
+	refresh := func() { client = with(func(id *Identity) { id.RemoteHost = "" }) } // a look-up normalizes
+	lookup(t, table, from("i-2"))
+	assert.Equal(t, "instance/i-2", owner())
+
+	for range keepGenerations + 1 { // i-2 is gone, its address is still sent to
+		table.Sweep()
+		refresh()
+		owner()
+	}
+	refresh()
+	assert.Equal(t, "address/10.1.0.1", owner(), "nobody sends from it any more")
+
+	lookup(t, table, from("i-3"))
+	lookup(t, table, from("i-4"))
+	refresh()
+	assert.Equal(t, "instance/i-4", owner(), "the last that began to")
+	for range keepGenerations + 1 {
+		table.Sweep()
+		lookup(t, table, from("i-3"))
+		refresh()
+		owner()
+	}
+	lookup(t, table, from("i-3"))
+	refresh()
+	assert.Equal(t, "instance/i-3", owner(), "one that still does")
+}
+
+// A decision asks who owns an address while points come in; -race tells.
+func TestOwnersAreReadWhilePointsComeIn(t *testing.T) {
+	table := NewTable(limits)
+	address := lookup(t, table, with(func(id *Identity) { id.RemoteHost = "" })).Remote
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 2000 {
+			id := reversed()
+			id.LocalHost = fmt.Sprint("i-", i%3)
+			table.Lookup(id)
+			if i%10 == 0 {
+				table.Sweep()
+				table.Lookup(with(func(id *Identity) { id.RemoteHost = "" }))
+			}
+		}
+	}()
+	for {
+		require.NotNil(t, address.Resolved())
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
 func TestBothDirectionsAreOneClass(t *testing.T) {
 	table := NewTable(limits)
 	there, back := lookup(t, table, identity()), lookup(t, table, reversed())
@@ -88,7 +188,9 @@ func TestBothDirectionsAreOneClass(t *testing.T) {
 	home.Path = []string{"subnet/b", "transit_gateway/t", "az_pair/1:2", "subnet/a"}
 	assert.Same(t, zones.Path.Class, lookup(t, table, home).Path.Class)
 
-	within := lookup(t, table, with(func(id *Identity) { id.Path = []string{"eni/eni-1", "subnet/a", "eni/eni-2"} }))
+	within := lookup(t, table, with(func(id *Identity) {
+		id.Path, id.RemoteVPC = []string{"eni/eni-1", "subnet/a", "eni/eni-2"}, id.LocalVPC
+	}))
 	assert.True(t, within.Path.Class.Palindrome)
 }
 
@@ -188,7 +290,7 @@ func TestTheTableIsBounded(t *testing.T) {
 // What is not seen is dropped, to the last byte and reference: else a table would fill up
 // with what is gone.
 func TestSweepDropsWhatIsNotSeen(t *testing.T) {
-	table := NewTable(Limits{Flows: 50, Components: 60, Monitors: 20})
+	table := NewTable(Limits{Flows: 100, Components: 100, Monitors: 40})
 	rng := rand.New(rand.NewPCG(1, 1))
 	for round := range 2000 {
 		for range 5 {
@@ -209,7 +311,7 @@ func TestSweepDropsWhatIsNotSeen(t *testing.T) {
 		}
 		table.Sweep()
 	}
-	for range 10 {
+	for range keepGenerations + 2 {
 		table.Sweep()
 	}
 	flows, components := table.Sizes()
@@ -237,6 +339,8 @@ func TestTrials(t *testing.T) {
 		{"segments and retransmissions", map[Field]uint64{Segments: 100, Retransmitted: 3, Opened: 2}, 100, 3},
 		{"retransmissions of FIN are among the lost but not among the segments", map[Field]uint64{Segments: 1, Retransmitted: 3, Opened: 1}, 3, 3},
 		{"SYNs do not count while connections open", map[Field]uint64{Segments: 100, Opened: 1, Attempted: 50, RetransmittedConnect: 49}, 100, 0},
+		{"lost SYNs are no loss beside clean data of connections that were open before", map[Field]uint64{Segments: 5000, Retransmitted: 2, Attempted: 50, RetransmittedConnect: 300}, 5000, 2},
+		{"SYNs count when all that is sent is sent again", map[Field]uint64{Segments: 20, Retransmitted: 20, Attempted: 5, RetransmittedConnect: 9}, 34, 29},
 		{"SYNs count when no connection opens", map[Field]uint64{Attempted: 5, RetransmittedConnect: 9}, 14, 9},
 		{"a refusal is an answer", map[Field]uint64{Attempted: 5, FailedRefused: 5}, 5, 0},
 		{"spurious retransmissions are no loss", map[Field]uint64{Segments: 100, RetransmittedSpurious: 7, Opened: 1}, 100, 0},

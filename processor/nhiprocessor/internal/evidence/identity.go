@@ -18,9 +18,27 @@ type Identity struct {
 	LocalVPC, RemoteVPC         string // addresses are unique within a VPC only
 	Service                     string
 	Category                    string
+	LocalZone, RemoteZone       string
+	Role                        Role
 	Unresolved, Aggregated      bool
+	Evidence                    bool // of another stage, which judged what is attributable
 	Path, Monitors              []string
+
+	places Places
 }
+
+// Role says which end opened the connections.
+type Role uint8
+
+// Roles of the local end.
+const (
+	RoleUnknown Role = iota
+	RoleClient
+	RoleServer
+)
+
+// Places is where the two ends of a path are.
+type Places struct{ LocalZone, LocalVPC, RemoteZone, RemoteVPC string }
 
 // Reset empties the identity and keeps its slices' memory.
 func (id *Identity) Reset() {
@@ -36,6 +54,7 @@ func (id *Identity) Enriched() bool {
 // which cannot differ in evidence share an entry: a remote address counts only when it
 // is all that is known of the remote host.
 func (id *Identity) normalize() {
+	id.places = Places{id.LocalZone, id.LocalVPC, id.RemoteZone, id.RemoteVPC}
 	if id.RemoteHost != "" {
 		id.RemoteAddress, id.RemoteVPC = "", ""
 	}
@@ -66,7 +85,9 @@ func (id *Identity) attributable() bool {
 	case flowattr.CategoryIntraAZ, flowattr.CategoryInterAZ, flowattr.CategoryInterVPC, flowattr.CategoryInterRegion,
 		flowattr.CategoryAmazonS3, flowattr.CategoryAmazonDynamoDB, flowattr.CategoryAWSService, flowattr.CategoryLocalZone:
 	default:
-		return false
+		if !id.Evidence {
+			return false
+		}
 	}
 	return !id.Unresolved && !id.Aggregated && (len(id.Path) > 0 || id.Service != "") &&
 		(id.LocalHost != "" || id.LocalAddress != "") && (id.RemoteHost != "" || id.RemoteAddress != "")
@@ -83,11 +104,9 @@ func (id *Identity) hash() uint64 {
 	h.add(id.RemoteAddress)
 	h.add(id.RemoteVPC)
 	h.add(id.Service)
+	h += mixer(id.Role)
 	h.addAll(id.Path)
 	h.addAll(id.Monitors)
-	if id.attributable() {
-		h++
-	}
 	return uint64(h)
 }
 

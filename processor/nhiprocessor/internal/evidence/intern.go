@@ -4,6 +4,7 @@
 package evidence
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -26,15 +27,20 @@ func (t *Table) host(id, vpc, address string) *Host {
 	return h
 }
 
-func (t *Table) path(components []string) *Path {
-	h := hashAll(components)
+func (t *Table) path(components []string, at Places, service string) *Path {
+	var mixed mixer
+	mixed.addAll(components)
+	mixed.add(service)
+	h := uint64(mixed)
 	for _, p := range t.paths[h] {
-		if slices.Equal(p.Components, components) {
+		if p.service == service && p.Places == at && slices.Equal(p.Components, components) {
 			p.refs++
 			return p
 		}
 	}
-	p := &Path{Components: make([]string, len(components)), hash: h, refs: 1}
+	p := &Path{Components: make([]string, len(components)), service: strings.Clone(service), hash: h, refs: 1}
+	p.Places = Places{strings.Clone(at.LocalZone), strings.Clone(at.LocalVPC), strings.Clone(at.RemoteZone), strings.Clone(at.RemoteVPC)}
+	t.bytes += len(service) + p.Places.bytes()
 	for i, c := range components {
 		p.Components[i] = strings.Clone(c)
 		t.bytes += len(c)
@@ -47,11 +53,17 @@ func (t *Table) path(components []string) *Path {
 	if n := len(components); n > 0 {
 		ends = strings.Compare(components[0], components[n-1])
 	}
-	p.Forward = ends <= 0
-	key := strings.Join(sorted, "\x00")
+	if ends == 0 {
+		ends = cmp.Or(strings.Compare(at.LocalZone, at.RemoteZone), strings.Compare(at.LocalVPC, at.RemoteVPC))
+	}
+	p.Forward = ends <= 0 || service != "" // only the service's clients are observed
+	key := p.service + "\x01" + strings.Join(sorted, "\x00")
+	if ends == 0 {
+		key += "\x02" // within one place
+	}
 	p.Class = t.classes[key]
 	if p.Class == nil {
-		p.Class = &Class{Components: sorted, Palindrome: ends == 0, key: key}
+		p.Class = &Class{Components: sorted, Service: p.service, Palindrome: ends == 0 && service == "", key: key}
 		t.classes[key] = p.Class
 		t.bytes += len(key)
 	}
@@ -60,13 +72,18 @@ func (t *Table) path(components []string) *Path {
 	return p
 }
 
+func (p *Places) bytes() int {
+	return len(p.LocalZone) + len(p.LocalVPC) + len(p.RemoteZone) + len(p.RemoteVPC)
+}
+
 // monitorSet gives the set of these names. It is held by the identities that use it; one
-// that no identity uses lives until the next sweep. In a full table only monitors that are
-// known already are told.
+// that no identity uses is kept as long as one that is not seen. In a full table only monitors
+// that are known already are told.
 func (t *Table) monitorSet(names []string) *MonitorSet {
 	h := hashAll(names)
 	for _, s := range t.sets[h] {
 		if slices.Equal(s.given, names) {
+			s.used = t.generation
 			return s
 		}
 	}
@@ -82,7 +99,7 @@ func (t *Table) monitorSet(names []string) *MonitorSet {
 		}
 		return s
 	}
-	s := &MonitorSet{hash: h, given: make([]string, len(names))}
+	s := &MonitorSet{hash: h, used: t.generation, given: make([]string, len(names))}
 	for i, n := range names {
 		s.given[i] = strings.Clone(n)
 		t.bytes += len(n)

@@ -32,7 +32,7 @@ func (t *Table) Sweep() {
 	}
 	for h, sets := range t.sets {
 		t.sets[h] = slices.DeleteFunc(sets, func(s *MonitorSet) bool {
-			if s.refs > 0 {
+			if s.refs > 0 || s.used > oldest {
 				return false
 			}
 			for _, n := range s.given {
@@ -58,8 +58,9 @@ func (t *Table) release(f *flow) {
 		k.window, k.counts = nil, nil
 	}
 	f.key.Monitors.refs--
-	if !f.ok {
-		return
+	if f.address != nil && f.address.claim == f {
+		f.address.owner.Store(nil)
+		f.address.claim = nil
 	}
 	t.releaseHost(f.keyIdentity.local)
 	t.releaseHost(f.keyIdentity.remote)
@@ -83,6 +84,7 @@ func (t *Table) releasePath(p *Path) {
 	if len(t.paths[p.hash]) == 0 {
 		delete(t.paths, p.hash)
 	}
+	t.bytes -= len(p.service) + p.Places.bytes()
 	for _, c := range p.Components {
 		t.bytes -= len(c)
 		unref(t.components, c)

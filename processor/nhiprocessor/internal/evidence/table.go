@@ -15,8 +15,19 @@ type Host struct {
 	Name string // "instance/<host.id>" or "address/<address>", as a component is named
 	// of an address: the host that was seen to send from it. A decision reads it while points come in.
 	owner atomic.Pointer[Host]
+	// claim is the flow that the owner is known by. With it goes the owner, until another
+	// flow from that address is seen: an address is handed on to other hosts.
+	claim *flow
 	key   hostKey
 	refs  int
+	Mark  Mark
+}
+
+// Mark is for the one reader of windows to number what it sees in one, without a map. The
+// table does not look at it.
+type Mark struct {
+	Stamp uint64 // of the window
+	Index int32
 }
 
 type hostKey struct {
@@ -38,17 +49,26 @@ type Path struct {
 	// Class is the same for both directions of a path; Forward says which one this is.
 	Class   *Class
 	Forward bool
+	Places  Places
+	Mark    Mark
+	service string
 	hash    uint64
 	refs    int
 }
 
-// Class is a path without its direction.
+// Class is a path without its direction, to one service or to none: what fails on the way to
+// a service may be the service, and says nothing of what else crosses the same components.
 type Class struct {
 	Components []string // sorted
+	Service    string   // "" for none
 	Palindrome bool     // both ends are the same place, for instance one subnet
+	Mark       Mark
 	key        string
 	refs       int
 }
+
+// Order compares classes so that the outcome depends on their names only.
+func (c *Class) Order(o *Class) int { return strings.Compare(c.key, o.key) }
 
 // MonitorSet is the monitors that a flow matches.
 type MonitorSet struct {
@@ -57,6 +77,10 @@ type MonitorSet struct {
 	given   []string
 	hash    uint64
 	refs    int
+	used    uint64 // the generation in which it was asked for last
+	// other is the key of flows that are no evidence: their sums alone are asked for, so that
+	// however many addresses of the Internet they have take no place of an identity.
+	other *Key
 }
 
 // Key is what evidence is kept by. Flows with the same evidence share it.
@@ -64,9 +88,14 @@ type Key struct {
 	Path          *Path // nil unless Attributable
 	Local, Remote *Host // nil unless Attributable
 	Service       string
+	Role          Role
 	Monitors      *MonitorSet
 	Attributable  bool
 	refs          int
+	// Memory is what the one reader of windows knows of the key; it goes with it.
+	Memory any
+	// addresses that the local host was seen to send from.
+	addresses []*Host
 
 	// The counts of the window in which the key was used last: most points of a batch
 	// belong to one window, so that this saves a look-up for each.
@@ -74,19 +103,39 @@ type Key struct {
 	counts *Counts
 }
 
+// IsEvidence says whether the key is one of evidence; a nil one is not.
+func (k *Key) IsEvidence() bool { return k != nil && k.Attributable }
+
+// Addresses are those that the local host was seen to send from, as far as they still are its own.
+func (k *Key) Addresses() (out []string) {
+	for _, a := range k.addresses {
+		if a.owner.Load() == k.Local {
+			out = append(out, a.key.name)
+		}
+	}
+	return out
+}
+
+// Describe says by what a host is known: by its id, else by an address in a VPC.
+func (h *Host) Describe() (id, vpc, address string) {
+	if h.key.address {
+		return "", h.key.vpc, h.key.name
+	}
+	return h.key.name, "", ""
+}
+
 type keyID struct {
 	path          *Path
 	local, remote *Host
 	service       string
+	role          Role
 	monitors      *MonitorSet
-	attributable  bool
 }
 
-// flow is one identity that was seen, and its key.
+// flow is one identity that was seen and is evidence, and its key.
 type flow struct {
 	hash        uint64
 	id          Identity // normalized, strings of its own
-	ok          bool     // attributable
 	key         *Key
 	address     *Host // the local address, when the host is known by more: what others may know it by
 	bytes       int
@@ -107,12 +156,16 @@ const (
 	// hold. A flow's own strings are about 300 bytes (two hosts, two VPCs, a path of five
 	// components); most of them are shared.
 	bytesPerFlow = 512
+	// addressesTold is how many addresses of one host a key tells of: an instance has up to
+	// 15 interfaces.
+	addressesTold = 16
 	// pathLimit is the longest path that is taken apart. Two hosts in two Regions behind
 	// two transit gateways cross about 15 components.
 	pathLimit = 32
-	// keepGenerations is for how many windows an identity that is not seen is kept. Making
-	// it again is cheap; receivers report each flow that moves once in a window.
-	keepGenerations = 4
+	// keepGenerations is for how many windows an identity that is not seen is kept, and with it
+	// what is known of its round-trip time. Hosts that speak in every third window only
+	// are silent for longer in one case of 600.
+	keepGenerations = 16
 )
 
 // Refusal says why a point's evidence is not kept. Its counts still belong to the
@@ -168,21 +221,31 @@ func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
 		return nil, t.monitorSet(id.Monitors), PathLimit
 	}
 	id.normalize()
-	ok := id.attributable()
+	if !id.attributable() {
+		set := t.monitorSet(id.Monitors)
+		if set.given == nil && len(id.Monitors) > 0 {
+			return nil, set, FlowLimit // one more set than the table holds
+		}
+		if set.other == nil {
+			set.other = &Key{Monitors: set}
+		}
+		return set.other, set, Accepted
+	}
 	h := id.hash()
 	for f := t.flows[h]; f != nil; f = f.sameHash {
-		if f.ok == ok && f.same(id) {
+		if f.same(id) {
 			f.used = t.generation
+			t.claim(f)
 			return f.key, f.key.Monitors, Accepted
 		}
 	}
 	if t.n >= t.limits.Flows || t.bytes >= t.limits.Flows*bytesPerFlow {
 		return nil, t.monitorSet(id.Monitors), FlowLimit
 	}
-	if ok && len(t.components)+len(id.Path) > t.limits.Components && t.newComponents(id.Path) > t.limits.Components-len(t.components) {
+	if len(t.components)+len(id.Path) > t.limits.Components && t.newComponents(id.Path) > t.limits.Components-len(t.components) {
 		return nil, t.monitorSet(id.Monitors), ComponentLimit
 	}
-	f := t.insert(h, id, ok)
+	f := t.insert(h, id)
 	return f.key, f.key.Monitors, Accepted
 }
 
@@ -190,7 +253,7 @@ func (f *flow) same(id *Identity) bool {
 	o := &f.id
 	return o.LocalHost == id.LocalHost && o.RemoteHost == id.RemoteHost && o.LocalAddress == id.LocalAddress &&
 		o.RemoteAddress == id.RemoteAddress && o.LocalVPC == id.LocalVPC && o.RemoteVPC == id.RemoteVPC && o.Service == id.Service &&
-		slices.Equal(o.Path, id.Path) && slices.Equal(o.Monitors, id.Monitors)
+		o.Role == id.Role && f.keyIdentity.path.Places == id.places && slices.Equal(o.Path, id.Path) && slices.Equal(o.Monitors, id.Monitors)
 }
 
 func (t *Table) newComponents(path []string) (n int) {
@@ -202,44 +265,49 @@ func (t *Table) newComponents(path []string) (n int) {
 	return n
 }
 
-func (t *Table) insert(h uint64, id *Identity, ok bool) *flow {
-	f := &flow{hash: h, ok: ok, used: t.generation, sameHash: t.flows[h]}
+func (t *Table) insert(h uint64, id *Identity) *flow {
+	f := &flow{hash: h, used: t.generation, sameHash: t.flows[h]}
 	set := t.monitorSet(id.Monitors)
 	set.refs++
-	kid := keyID{monitors: set, attributable: ok}
 	f.id = Identity{
 		LocalHost: f.own(id.LocalHost), RemoteHost: f.own(id.RemoteHost),
 		LocalAddress: f.own(id.LocalAddress), RemoteAddress: f.own(id.RemoteAddress),
 		LocalVPC: f.own(id.LocalVPC), RemoteVPC: f.own(id.RemoteVPC),
-		Service: f.own(id.Service), Monitors: set.given,
+		Service: f.own(id.Service), Role: id.Role, Monitors: set.given,
 	}
-	if ok {
-		kid.path = t.path(id.Path)
-		f.id.Path = kid.path.Components
-		kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
-		kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
-		kid.service = f.id.Service
-		if f.id.LocalHost != "" && f.id.LocalAddress != "" {
-			f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
-			f.address.owner.Store(kid.local)
-		}
-	} else {
-		f.id.Path = make([]string, len(id.Path))
-		for i, c := range id.Path {
-			f.id.Path[i] = f.own(c)
-		}
+	kid := keyID{monitors: set, path: t.path(id.Path, id.places, f.id.Service), service: f.id.Service, role: id.Role}
+	f.id.Path = kid.path.Components
+	kid.local = t.host(f.id.LocalHost, f.id.LocalVPC, f.id.LocalAddress)
+	kid.remote = t.host(f.id.RemoteHost, f.id.RemoteVPC, f.id.RemoteAddress)
+	if f.id.LocalHost != "" && f.id.LocalAddress != "" {
+		f.address = t.host("", f.id.LocalVPC, f.id.LocalAddress)
 	}
 	k := t.keys[kid]
 	if k == nil {
-		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Monitors: set, Attributable: ok}
+		k = &Key{Path: kid.path, Local: kid.local, Remote: kid.remote, Service: kid.service, Role: kid.role, Monitors: set, Attributable: true}
 		t.keys[kid] = k
 	}
 	k.refs++
 	f.key, f.keyIdentity = k, kid
+	if f.address != nil && len(k.addresses) < addressesTold && !slices.Contains(k.addresses, f.address) {
+		k.addresses = append(k.addresses, f.address)
+	}
+	if f.address != nil { // whoever begins to send from it last has it
+		f.address.owner.Store(kid.local)
+		f.address.claim = f
+	}
 	t.flows[h] = f
 	t.n++
 	t.bytes += f.bytes
 	return f
+}
+
+// claim makes the host of f the owner of the address that it sends from, unless another is.
+func (t *Table) claim(f *flow) {
+	if f.address != nil && f.address.owner.Load() == nil {
+		f.address.owner.Store(f.keyIdentity.local)
+		f.address.claim = f
+	}
 }
 
 // own copies a string, so that a point's whole buffer is not held by it, and accounts for it.

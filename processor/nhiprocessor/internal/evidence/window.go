@@ -101,11 +101,11 @@ func (w *Window) Totals() map[string]*Counts {
 	}
 	for k, c := range w.Rows {
 		for _, m := range k.Monitors.Names {
-			of(m).Merge(c)
+			of(m).MergeSums(c)
 		}
 	}
 	for m, c := range w.Extra {
-		of(m).Merge(c)
+		of(m).MergeSums(c)
 	}
 	return out
 }

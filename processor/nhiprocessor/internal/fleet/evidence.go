@@ -42,8 +42,10 @@ func (o *Observed) identity(id *evidence.Identity) {
 	if remote.Nameless {
 		id.RemoteHost = "" // its own collector knows its name, others do not
 	}
+	id.LocalZone, id.RemoteZone = local.AZ, remote.AZ
+	id.Role = evidence.RoleServer
 	if o.Up {
-		id.Service = o.Flow.Service
+		id.Role, id.Service = evidence.RoleClient, o.Flow.Service
 	}
 	id.Category = o.Flow.Category
 	id.Path = append(id.Path, flowattr.ComponentENI+"/eni-"+local.Address)

@@ -15,6 +15,7 @@ import (
 func Problem(window []Observed) *inference.Problem {
 	p := &inference.Problem{}
 	hosts, components, services, classes := map[string]int32{}, map[string]int32{}, map[string]int32{}, map[string]int32{}
+	paths, places := map[string]int32{}, map[string]int32{}
 	for i := range window {
 		o := &window[i]
 		path := o.Path()
@@ -35,6 +36,23 @@ func Problem(window []Observed) *inference.Problem {
 			Segments: float64(o.Segments), Lost: float64(o.Lost), Class: class, Service: -1, Forward: order <= 0,
 			Local:  index(hosts, &p.Hosts, flowattr.ComponentInstance+"/"+o.Local().ID),
 			Remote: index(hosts, &p.Hosts, flowattr.ComponentInstance+"/"+o.Remote().ID),
+			Role:   inference.Server,
+		}
+		if o.Up {
+			row.Role = inference.Client
+		}
+		key = strings.Join(path, " ")
+		known = false
+		if row.Path, known = paths[key]; !known {
+			row.Path = int32(len(p.Paths))
+			paths[key] = row.Path
+			place := func(h *Host) []int32 {
+				return []int32{number(places, "vpc "+h.VPC), number(places, "zone "+h.AZ)}
+			}
+			p.Paths = append(p.Paths, inference.Path{
+				First: components[path[0]], Last: components[path[len(path)-1]],
+				Local: place(o.Local()), Remote: place(o.Remote()),
+			})
 		}
 		if s := o.Flow.Service; s != "" {
 			row.Service = index(services, &p.Services, flowattr.ComponentService+"/"+s)
@@ -52,4 +70,13 @@ func index(known map[string]int32, names *[]string, name string) int32 {
 		*names = append(*names, name)
 	}
 	return i
+}
+
+func number(known map[string]int32, name string) int32 {
+	n, ok := known[name]
+	if !ok {
+		n = int32(len(known))
+		known[name] = n
+	}
+	return n
 }

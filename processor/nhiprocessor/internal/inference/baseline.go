@@ -14,25 +14,32 @@ const (
 	priorLosses   = 10
 	priorSegments = priorLosses / priorRate
 
-	// priorDispersion is the variance of the number of losses over its mean, for bursts of
-	// geometric length B: 2B−1, with the mean burst of 3 that losses in queues are modelled by.
-	priorDispersion = 5
+	// queueDispersion is the variance of the number of losses over its mean. For bursts of
+	// geometric length B it is 2B−1, with the mean burst of 3 that losses in queues are modelled
+	// by. Before loss is held against anybody, twice that is assumed.
+	queueDispersion = 5
+	priorDispersion = 2 * queueDispersion
 	// priorExpected is how many expected losses that dispersion is worth: the estimate
-	// from 20 has a standard error of about a half.
-	priorExpected = 20
+	// from ten has a standard error of about its own size.
+	priorExpected = 10
 	// Outside of these, dispersion is not believed: lone losses (1) happen only by chance
 	// in a row, and 25 are bursts of 13.
-	minDispersion, maxDispersion = 2, 25
+	minDispersion, maxDispersion = 1.25, 25
 
 	// memory is how many windows the baseline remembers: enough to average bursts, few
 	// enough to follow a working day (a quarter of an hour of windows of one minute).
 	memory = 16
+	// growth is how fast the expectation may grow from window to window once it is settled:
+	// twofold in two hours and a half of windows of a minute, so that a fault that grows
+	// over an hour is not taken for the background.
+	growth = 1.005
 )
 
 // Baseline is what earlier windows showed of the background. It only sharpens the
 // inference: the zero value is the prior. One window with plenty of clean rows outweighs it.
 type Baseline struct {
 	segments, lost     float64
+	windows            int
 	squares, expected  float64 // squared deviations and the means they were taken from
 	currentSq, current float64
 }
@@ -51,16 +58,27 @@ func (b *Baseline) dispersion() float64 {
 	return min(max(d, minDispersion), maxDispersion)
 }
 
-// look takes the dispersion of the rows of this window that nothing is blamed for.
+// burstiness is the dispersion without the caution that a suspicion asks for: what is
+// likeliest for losses in queues while nothing is known.
+func (b *Baseline) burstiness() float64 {
+	d := (b.squares + b.currentSq + priorExpected*queueDispersion) / (b.expected + b.current + priorExpected)
+	return min(max(d, minDispersion), maxDispersion)
+}
+
+// look takes the dispersion of the rows of this window around what the explanation expects of
+// them: were only the rows looked at that nothing is blamed for, the burstiest ones would be
+// left out.
 func (b *Baseline) look(p *Problem, e *Explanation) {
 	b.currentSq, b.current = 0, 0
 	for i := range p.Rows {
-		if e.Blame[i] < 0 {
-			mean := p.Rows[i].Segments * e.Background
-			d := p.Rows[i].Lost - mean
-			b.currentSq += d * d
-			b.current += mean
+		rate := e.Background
+		if e.Blame[i] >= 0 {
+			rate = e.Suspects[e.Blame[i]].Rate
 		}
+		mean := p.Rows[i].Segments * rate
+		d := p.Rows[i].Lost - mean
+		b.currentSq += d * d
+		b.current += mean
 	}
 }
 
@@ -78,6 +96,10 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 			k += p.Rows[i].Lost
 		}
 	}
+	before := b.lost / b.segments
 	b.segments = (b.segments + n) * keep
 	b.lost = (b.lost + k) * keep
+	if b.windows++; b.windows > memory && before > 0 {
+		b.lost = min(b.lost, before*growth*b.segments)
+	}
 }

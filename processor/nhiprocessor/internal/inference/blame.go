@@ -113,7 +113,7 @@ func (s *search) pathNames(c *candidate) (names []string) {
 				k += r.Lost
 			}
 		}
-		if n == 0 || lossHead(k, n*c.k/c.n, s.dispersion) > contradiction {
+		if !s.clean(n, k, c.k/c.n, s.background(c), contradiction) {
 			names = append(names, name)
 		}
 	}

@@ -5,19 +5,20 @@ package inference
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
 const (
-	// minExcess is the loss above the background that matters: half of the smallest fault
-	// that is promised to be found (0.1 %). A TCP connection at 1 ms of round-trip time still
-	// carries 0.6 Gbit/s at this loss (Mathis et al. 1997), so that less is not worth a verdict
-	// however certain it is.
-	minExcess = 5e-4
-	// minRatio is how far a suspect must stand out from the background: healthy paths of
-	// one network differ by less than that, and the faults that are promised to be found are
-	// at least five times the background.
-	minRatio = 3
+	// minExcess is the loss above the background that matters. The smallest fault that is
+	// promised to be found (0.1 %) makes 0.025 % on one of four equal-cost paths, less what few
+	// connections vary by. A TCP connection at 1 ms of round-trip time still carries 1.2 Gbit/s at
+	// this loss (Mathis et al. 1997), so that less is not worth a verdict however certain it is.
+	minExcess = 1.5e-4
+	// minRatio is how far a suspect must stand out from the background: half as much loss again is
+	// what healthy paths differ by. A fault of one of four equal-cost paths that loses five times
+	// the background makes 2.25, less what few connections vary by.
+	minRatio = 1.75
 	// quietShare is the share of the traffic whose hosts make the background when most of the
 	// rest may be faulty: the least that is still a sample of the whole.
 	quietShare = 0.25
@@ -26,6 +27,9 @@ const (
 	// maxTests bounds how many candidates are tested for one suspect. They are tested from
 	// the likeliest on; one that passes is nearly always among the first few.
 	maxTests = 128
+	// doubt is the score from which on a window is worth a second look together with the one
+	// before it: a likelihood ratio of twenty.
+	doubt = 3.0
 	// rivals is how many other explanations confidence is weighed against.
 	rivals = 8
 )
@@ -35,50 +39,82 @@ type search struct {
 	p               *Problem
 	cs              *candidates
 	rate            float64 // wanted rate of false alarms
-	dispersion      float64
+	level           float64 // of a window
+	secondLevel     float64 // without the worst two hosts: one is suspected already
+	matter          matter
+	best            float64 // score of the likeliest candidate, significant or not
+	dispersion      float64 // that is assumed before loss is held against anybody
+	burstiness      float64 // that is likeliest, by which a lack of loss is judged
 	n, k            float64 // rows that nothing is blamed for
 	priorN, priorK  float64
 	blame           []int32
 	likelihoodLevel float64
 	networkLevel    float64
-	endLevel        float64
 	unitOf          []int32
 	unitBuffer      []unit
-	pBuffer         []float64
+	rowBuffer       []int32
+	hostSums        []unit
+	paths           map[int32]unit
 	suspects        []Suspect
 	quiet           float64 // the background of the quietest hosts, once it is looked for, else 0
 	order           []int32
 	scores          []float64
 }
 
+// matter is how far a suspect has to stand out from the background.
+type matter struct{ excess, ratio float64 }
+
+var lossMatters = matter{excess: minExcess, ratio: minRatio}
+
 // Explain finds what is to blame for the loss of a window. falseAlarms is the wanted rate
-// of windows in which chance alone leads to a suspect. The baseline is read and, with
-// the outcome, advanced.
+// of verdicts that chance alone leads to. The baseline is read and, with the outcome, advanced.
 func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
-	b.currentSq, b.current = 0, 0
-	dispersion := b.dispersion()
-	segments, lost := b.expectation()
-	e := explain(p, falseAlarms, segments, lost, dispersion)
-	// When what is left is burstier than assumed, everything was too sure: once more.
-	b.look(p, e)
-	if d := b.dispersion(); d > dispersion {
-		e = explain(p, falseAlarms, segments, lost, d)
-	}
+	e := b.explain(p, falseAlarms, newCandidates(p))
+	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
 }
 
-func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Explanation {
+// Review finds what is to blame for the loss of several windows together. The baseline has
+// learned of them before and stays as it is. last explains the last of them: the rows are the
+// same but for their counts.
+func Review(p *Problem, falseAlarms float64, b *Baseline, last *Explanation) *Explanation {
+	c := *b
+	return c.explain(p, falseAlarms/reviewed, last.candidates)
+}
+
+// reviewed is how much rarer chance has to be in two windows together than is wanted. One such
+// finding suffices for a verdict, which then holds for some windows.
+const reviewed = 10
+
+func (b *Baseline) explain(p *Problem, falseAlarms float64, cs *candidates) *Explanation {
+	b.currentSq, b.current = 0, 0
+	dispersion := b.dispersion()
+	segments, lost := b.expectation()
+	e := explain(p, cs, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
+	// When what is left is burstier than assumed, everything was too sure: once more.
+	b.look(p, e)
+	if d := b.dispersion(); d > dispersion {
+		e = explain(p, cs, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
+	}
+	return e
+}
+
+func explain(p *Problem, cs *candidates, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
+	cs.count(p)
 	s := &search{
-		p: p, cs: newCandidates(p), rate: falseAlarms, dispersion: dispersion,
+		p: p, cs: cs, rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
 		priorN: priorN, priorK: priorK,
-		blame:           make([]int32, len(p.Rows)),
-		likelihoodLevel: likelihoodThreshold(falseAlarms),
-		unitOf:          make([]int32, len(p.Hosts)),
+		blame:    make([]int32, len(p.Rows)),
+		unitOf:   make([]int32, len(p.Hosts)),
+		hostSums: make([]unit, len(p.Hosts)),
+		paths:    map[int32]unit{},
 	}
 	// The wanted rate is shared among all that could raise the alarm.
-	s.networkLevel = falseAlarms / float64(max(1, s.cs.network))
-	s.endLevel = falseAlarms / float64(max(1, len(s.cs.all)-s.cs.network))
+	s.level = windowLevel(falseAlarms)
+	s.secondLevel = math.Sqrt(falseAlarms)
+	s.networkLevel = s.level / float64(max(1, s.cs.network))
+	s.likelihoodLevel = likelihoodThreshold(s.networkLevel)
 	s.scores = make([]float64, len(s.cs.all))
 	for i := range p.Rows {
 		s.blame[i] = -1
@@ -87,18 +123,22 @@ func explain(p *Problem, falseAlarms, priorN, priorK, dispersion float64) *Expla
 	}
 	for len(s.suspects) < maxSuspects && (s.next() || s.lookCloser()) {
 	}
-	e := &Explanation{
-		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, rate: falseAlarms,
-		Background: (s.k + s.priorK) / (s.n + s.priorN),
+	return &Explanation{
+		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, Doubtful: s.best >= doubt,
+		Background: (s.k + s.priorK) / (s.n + s.priorN), rate: falseAlarms, level: s.networkLevel, matter: m,
+		candidates: cs,
 	}
-	e.Enough = enoughSegments(e.Background, dispersion, s.networkLevel)
-	return e
 }
 
 // Stands says whether losses stand out from the background of the window: they matter and
 // are not chance.
 func (e *Explanation) Stands(segments, lost float64) bool {
-	return segments > 0 && lost/segments-e.Background >= minExcess && lossTail(lost, segments*e.Background, e.Dispersion) <= e.rate
+	return segments > 0 && lost/segments-e.Background >= e.matter.excess && lossTail(lost, segments*e.Background, e.Dispersion) <= e.rate
+}
+
+// Exceeds says whether losses are more than the background gives, at a level.
+func (e *Explanation) Exceeds(segments, lost, level float64) bool {
+	return lossTail(lost, segments*e.Background, e.Dispersion) <= level
 }
 
 // next blames the likeliest candidate that passes its test. It is false when none does.
@@ -107,7 +147,9 @@ func (s *search) next() bool {
 	for i := range s.cs.all {
 		c := &s.cs.all[i]
 		c.rejected = false
-		if s.scores[i] = s.score(c); s.scores[i] > 0 {
+		s.scores[i] = s.score(c)
+		s.best = max(s.best, s.scores[i])
+		if s.scores[i] >= s.likelihoodLevel {
 			s.order = append(s.order, int32(i))
 		}
 	}
@@ -134,42 +176,19 @@ func (s *search) next() bool {
 
 // verdictOn tests a candidate.
 func (s *search) verdictOn(c *candidate) finding {
-	rate, background := c.k/c.n, s.background(c)
 	switch c.kind {
 	case Host:
 		host := c.hosts[0]
-		f := s.test(merged(s.units(c.rows, func(r *Row) int32 {
+		return s.ofEnd(c, func(r *Row) int32 {
 			if r.Local == host {
 				return r.Remote
 			}
 			return r.Local
-		}), unitLosses/rate), rate, background, s.endLevel, 1)
-		if f == powerless {
-			return contradicted // another end, or the network, may still explain it
-		}
-		return f
+		})
 	case Service:
-		f := s.test(merged(s.units(c.rows, func(r *Row) int32 { return r.Local }), unitLosses/rate), rate, background, s.endLevel, 1)
-		if f == powerless {
-			return contradicted
-		}
-		return f
+		return s.ofEnd(c, func(r *Row) int32 { return r.Local })
 	}
-	out, required := shared, len(s.p.Hosts)
-	for _, first := range []bool{true, false} {
-		us := merged(s.units(c.rows, s.side(first)), unitLosses/rate)
-		required = min(required, len(us)/2+1)
-		switch s.test(us, rate, background, s.networkLevel, SharedHosts) {
-		case contradicted:
-			return contradicted
-		case powerless:
-			out = powerless
-		}
-	}
-	if !s.independent(c) || out == shared && !s.survives(c, max(SharedHosts, required)) {
-		return contradicted
-	}
-	return out
+	return s.ofNetwork(c)
 }
 
 // side gives the host at one side of a row's path.

@@ -11,6 +11,7 @@ type Problem struct {
 	Components []string
 	Services   []string // names as of components
 	Classes    []Class
+	Paths      []Path
 }
 
 // Row is what one host sent to another along one path.
@@ -18,8 +19,27 @@ type Row struct {
 	Segments, Lost float64
 	Local, Remote  int32
 	Class          int32
+	Path           int32
 	Service        int32
 	Forward        bool // along the class, not against it
+	Role           Role
+}
+
+// Role says which end opened the connections.
+type Role uint8
+
+// Roles of the local end.
+const (
+	RoleUnknown Role = iota
+	Client
+	Server
+)
+
+// Path is a class with its direction, and where it begins and ends. A fault of one direction
+// of a component concerns what comes out of one place.
+type Path struct {
+	First, Last   int32   // component next to the local and to the remote end, -1 for none
+	Local, Remote []int32 // places that the ends are in, zone and VPC, as numbers of any kind
 }
 
 // Class is a path without direction.
@@ -37,6 +57,27 @@ func (p *Problem) sides(r *Row) (first, second int32) {
 	return r.Remote, r.Local
 }
 
+// server and client give the host at that end of a row's connections, -1 when unknown.
+func (r *Row) server() int32 {
+	switch r.Role {
+	case Server:
+		return r.Local
+	case Client:
+		return r.Remote
+	}
+	return -1
+}
+
+func (r *Row) client() int32 {
+	switch r.Role {
+	case Server:
+		return r.Remote
+	case Client:
+		return r.Local
+	}
+	return -1
+}
+
 // Kind is what a suspect is.
 type Kind uint8
 
@@ -47,10 +88,11 @@ const (
 	Service
 	Network
 	Undetermined
+	Demand // what would be the network's, but comes of far more traffic than usual
 )
 
 func (k Kind) String() string {
-	return [...]string{"host", "service", "network", "undetermined"}[k]
+	return [...]string{"host", "service", "network", "undetermined", "demand"}[k]
 }
 
 // Suspect is one part of the explanation.
@@ -79,7 +121,14 @@ type Explanation struct {
 	// Enough is how many segments a host needs in a window to count as observed.
 	Enough float64
 
-	rate float64
+	// Windows is how many windows are explained together, when more than one.
+	Windows int
+	// Doubtful says that something may be to blame that did not suffice for a suspect.
+	Doubtful bool
+
+	rate, level float64
+	matter      matter
+	candidates  *candidates
 }
 
 // SharedHosts is how many hosts must see loss at each side of a network component.

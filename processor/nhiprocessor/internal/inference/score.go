@@ -24,7 +24,7 @@ func (s *search) background(c *candidate) float64 {
 // another look is worth it.
 func (s *search) lookCloser() bool {
 	expected := s.priorK / s.priorN
-	if s.quiet > 0 || s.n == 0 || s.k/s.n < minRatio*expected {
+	if s.quiet > 0 || s.n == 0 || s.k/s.n < s.matter.ratio*expected {
 		return false
 	}
 	hosts := make([]unit, len(s.p.Hosts))
@@ -56,22 +56,19 @@ func (s *search) lookCloser() bool {
 
 // score is the log-likelihood ratio of two rates, one for the rows of c and one for the
 // others, against one rate for all, in units of the dispersion; 0 when the excess does not
-// matter or is not significant.
+// matter.
 func (s *search) score(c *candidate) float64 {
 	if c.k < 1 || c.n <= 0 {
 		return 0
 	}
 	rate, background := c.k/c.n, s.background(c)
-	if rate-background < minExcess || rate < minRatio*background {
+	if rate-background < s.matter.excess || rate < s.matter.ratio*background {
 		return 0
 	}
 	k, n := s.k+s.priorK, s.n+s.priorN
 	ratio := (c.k*math.Log(rate) + (k-c.k)*math.Log(background) - k*math.Log(k/n)) / s.dispersion
 	if s.quiet > 0 {
 		ratio = excess(c.k, c.n, background) / s.dispersion
-	}
-	if ratio < s.likelihoodLevel {
-		return 0
 	}
 	return ratio
 }

@@ -49,31 +49,29 @@ func probability(k, mean, dispersion float64) float64 {
 func TestTailsAtTheirEnds(t *testing.T) {
 	assert.Equal(t, 1.0, lossTail(0, 5, 3), "no loss is always reached")
 	assert.Equal(t, 0.0, lossTail(1, 0, 3), "nothing is lost of nothing")
-	assert.Equal(t, 1.0, binomialTail(5, 0, 0.1))
-	assert.Equal(t, 0.0, binomialTail(5, 6, 0.9))
-	assert.Equal(t, 0.0, binomialTail(5, 1, 0))
-	assert.Equal(t, 1.0, binomialTail(5, 5, 1))
-	assert.InEpsilon(t, 0.001, binomialTail(3, 3, 0.1), 1e-9)
-	assert.InEpsilon(t, 3*0.01*0.9+0.001, binomialTail(3, 2, 0.1), 1e-9)
 	// Normal quantile of 1 − 10⁻⁴ is 3.719; half its square.
 	assert.InDelta(t, 3.719*3.719/2, likelihoodThreshold(1e-4), 1e-3)
 }
 
-// What counts as enough would really be noticed, and hardly less would not.
+// What counts as enough would really be noticed, and hardly less would not: losses are drawn
+// in bursts and counted as bursts.
 func TestEnoughSegmentsShowTheReferenceLoss(t *testing.T) {
-	const threshold = 1e-5
-	level := math.Cbrt(threshold)
-	seen := func(n, background float64) float64 {
+	const threshold, burst = 1e-5, 3
+	seen := func(n, background float64) float64 { // n segments at each of three hosts
+		bursts := distuv.Poisson{Lambda: SharedHosts * n * background / burst}
 		k := 1.0
-		for lossTail(k, n*background, priorDispersion) > level {
+		for 1-bursts.CDF(k-1) > threshold {
 			k++
 		}
-		return lossTail(k, n*referenceLoss, 1)
+		return 1 - distuv.Poisson{Lambda: SharedHosts * n * (background + referenceLoss) / burst}.CDF(k-1)
 	}
-	for _, background := range []float64{1e-5, 1e-4, 1e-3, 3e-3} {
-		n := enoughSegments(background, priorDispersion, threshold)
+	for _, background := range []float64{1e-5, 1e-4, 1e-3, 2e-3} {
+		n := enoughSegments(background, 2*burst-1, threshold)
 		assert.GreaterOrEqual(t, seen(n, background), power, "background %g", background)
-		assert.Less(t, seen(n/1.3, background), power, "background %g", background)
+		assert.Less(t, seen(n/1.5, background), power, "background %g", background)
 	}
-	assert.True(t, math.IsInf(enoughSegments(referenceLoss, priorDispersion, threshold), 1), "it drowns in the background")
+	assert.Less(t, enoughSegments(0.05, 5, threshold), math.Inf(1), "a network that loses 5 % may be the usual one")
+	assert.True(t, math.IsInf(enoughSegments(0.2, 5, threshold), 1), "nothing stands out of that")
+	assert.Less(t, enoughSegments(1e-4, 1, threshold), enoughSegments(1e-4, 5, threshold), "bursts are fewer than losses")
+	assert.Less(t, enoughSegments(1e-4, 1, threshold), enoughSegments(1e-4, 1, threshold/1000), "a smaller rate of false alarms asks for more")
 }

@@ -25,22 +25,23 @@ func Tracer(settings component.TelemetrySettings) trace.Tracer {
 // TelemetryBuilder provides an interface for components to report telemetry
 // as defined in metadata and user config.
 type TelemetryBuilder struct {
-	meter                          metric.Meter
-	mu                             sync.Mutex
-	registrations                  []metric.Registration
-	ProcessorNhiBatchesFailed      metric.Int64Counter
-	ProcessorNhiComponents         metric.Int64ObservableGauge
-	ProcessorNhiComponentsCapacity metric.Int64ObservableGauge
-	ProcessorNhiDecisionDuration   metric.Float64Histogram
-	ProcessorNhiFlows              metric.Int64ObservableGauge
-	ProcessorNhiFlowsCapacity      metric.Int64ObservableGauge
-	ProcessorNhiMonitors           metric.Int64ObservableGauge
-	ProcessorNhiMonitorsCapacity   metric.Int64ObservableGauge
-	ProcessorNhiPoints             metric.Int64Counter
-	ProcessorNhiPointsMisplaced    metric.Int64Counter
-	ProcessorNhiPointsUncounted    metric.Int64Counter
-	ProcessorNhiWindowsDecided     metric.Int64Counter
-	ProcessorNhiWindowsOpen        metric.Int64ObservableGauge
+	meter                            metric.Meter
+	mu                               sync.Mutex
+	registrations                    []metric.Registration
+	ProcessorNhiBatchesFailed        metric.Int64Counter
+	ProcessorNhiComponents           metric.Int64ObservableGauge
+	ProcessorNhiComponentsCapacity   metric.Int64ObservableGauge
+	ProcessorNhiDecisionDuration     metric.Float64Histogram
+	ProcessorNhiFlows                metric.Int64ObservableGauge
+	ProcessorNhiFlowsCapacity        metric.Int64ObservableGauge
+	ProcessorNhiMonitors             metric.Int64ObservableGauge
+	ProcessorNhiMonitorsCapacity     metric.Int64ObservableGauge
+	ProcessorNhiMonitorsInsufficient metric.Int64ObservableGauge
+	ProcessorNhiPoints               metric.Int64Counter
+	ProcessorNhiPointsMisplaced      metric.Int64Counter
+	ProcessorNhiPointsUncounted      metric.Int64Counter
+	ProcessorNhiWindowsDecided       metric.Int64Counter
+	ProcessorNhiWindowsOpen          metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -144,6 +145,21 @@ func (builder *TelemetryBuilder) RegisterProcessorNhiMonitorsCapacityCallback(cb
 	return nil
 }
 
+// RegisterProcessorNhiMonitorsInsufficientCallback sets callback for observable ProcessorNhiMonitorsInsufficient metric.
+func (builder *TelemetryBuilder) RegisterProcessorNhiMonitorsInsufficientCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorNhiMonitorsInsufficient, obs: o})
+		return nil
+	}, builder.ProcessorNhiMonitorsInsufficient)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 // RegisterProcessorNhiWindowsOpenCallback sets callback for observable ProcessorNhiWindowsOpen metric.
 func (builder *TelemetryBuilder) RegisterProcessorNhiWindowsOpenCallback(cb metric.Int64Callback) error {
 	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -233,6 +249,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	builder.ProcessorNhiMonitorsCapacity, err = builder.meter.Int64ObservableGauge(
 		"otelcol_processor_nhi_monitors_capacity",
 		metric.WithDescription("Monitors that can be known (max_monitors). [Development]"),
+		metric.WithUnit("{monitor}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorNhiMonitorsInsufficient, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_nhi_monitors_insufficient",
+		metric.WithDescription("Monitors with `insufficient_data` in the last window, by `reason`. [Development]"),
 		metric.WithUnit("{monitor}"),
 	)
 	errs = errors.Join(errs, err)

@@ -12,9 +12,9 @@ import (
 // finish puts the metrics that have points into the batch, in the order of the table. Points
 // without a recorded value come last, in a metric of their own: an exporter that cannot
 // write them then loses no other point of the batch.
-func (b *batch) finish(w *Writer) {
+func (b *batch) finish(w *Writer, table []flowattr.Metric) {
 	sm := pmetric.NewScopeMetrics()
-	for _, m := range flowattr.NHIMetrics {
+	for _, m := range table {
 		if out := b.metrics[m.Name]; points(out) > 0 {
 			out.MoveTo(sm.Metrics().AppendEmpty())
 		}

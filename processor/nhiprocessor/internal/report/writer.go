@@ -46,6 +46,8 @@ type stream struct {
 	noValue bool
 	// What the batch under way will change when it is delivered.
 	written, hasRTT, nextNoValue, gone bool
+	// forgotten says that the monitor is gone, and that no consumer took its last points yet.
+	forgotten bool
 }
 
 // NewWriter makes a writer for a resource with this instance id.
@@ -55,11 +57,21 @@ func NewWriter(instance, scope, version string) *Writer {
 
 // Add takes a window's sums. start is where the streams of monitors begin that are new.
 func (w *Writer) Add(e *evidence.Window, start time.Time) {
+	w.restart(start)
 	for name, c := range e.Totals() {
 		w.stream(name, start).counts.Merge(c)
 	}
 	for name, h := range e.RTT {
 		exphist.Add(w.stream(name, start).rtt, h)
+	}
+}
+
+// restart begins all streams anew when time went back to start: the clock was set, and a
+// point cannot start after its end.
+func (w *Writer) restart(start time.Time) {
+	at := pcommon.NewTimestampFromTime(start)
+	for _, s := range w.streams {
+		s.end, s.rttEnd = min(s.end, at), min(s.rttEnd, at)
 	}
 }
 
@@ -78,7 +90,7 @@ func (w *Writer) stream(name string, start time.Time) *stream {
 // took the batch calls Delivered before the next one.
 func (w *Writer) Batch(d *verdict.Decision, end time.Time) pmetric.Metrics {
 	md := pmetric.NewMetrics()
-	b := newBatch(md, pcommon.NewTimestampFromTime(end))
+	b := newBatch(md, pcommon.NewTimestampFromTime(end), flowattr.NHIMetrics)
 	for _, s := range w.streams {
 		s.written, s.hasRTT, s.nextNoValue, s.gone = false, false, s.noValue, d != nil
 	}
@@ -90,14 +102,18 @@ func (w *Writer) Batch(d *verdict.Decision, end time.Time) pmetric.Metrics {
 			b.component(&d.Components[i])
 		}
 	}
-	// Sums without a verdict: of a window that is not over, or of a monitor that was
-	// forgotten while no consumer took its last batch.
+	// Of a monitor that was forgotten the last points come until a consumer took them. Sums
+	// without a verdict are those of a window that is not over.
 	for _, name := range slices.Sorted(maps.Keys(w.streams)) {
-		if s := w.streams[name]; !s.written && (s.counts != (evidence.Counts{}) || s.rtt.Count() > 0) {
+		s := w.streams[name]
+		if d != nil && s.forgotten && !s.written {
+			b.monitor(&verdict.Monitor{Name: name, Forgotten: true}, s)
+		}
+		if !s.written && (s.counts != (evidence.Counts{}) || s.rtt.Count() > 0) {
 			b.sums(name, s)
 		}
 	}
-	b.finish(w)
+	b.finish(w, flowattr.NHIMetrics)
 	return md
 }
 
@@ -130,9 +146,9 @@ type batch struct {
 	noValues pmetric.NumberDataPointSlice
 }
 
-func newBatch(md pmetric.Metrics, at pcommon.Timestamp) *batch {
-	b := &batch{md: md, at: at, metrics: make(map[string]pmetric.Metric, len(flowattr.NHIMetrics)), noValues: pmetric.NewNumberDataPointSlice()}
-	for _, m := range flowattr.NHIMetrics {
+func newBatch(md pmetric.Metrics, at pcommon.Timestamp, table []flowattr.Metric) *batch {
+	b := &batch{md: md, at: at, metrics: make(map[string]pmetric.Metric, len(table)), noValues: pmetric.NewNumberDataPointSlice()}
+	for _, m := range table {
 		out := pmetric.NewMetric()
 		out.SetName(m.Name)
 		out.SetUnit(m.Unit)
@@ -194,7 +210,7 @@ var (
 
 func (b *batch) monitor(m *verdict.Monitor, s *stream) {
 	b.sums(m.Name, s)
-	s.gone = m.Forgotten
+	s.gone, s.forgotten = m.Forgotten, m.Forgotten
 	if m.State == flowattr.StateHealthy || m.State == flowattr.StateDegraded {
 		p := b.gauge(flowattr.MetricMonitorHealthIndicator)
 		p.Attributes().PutStr(flowattr.MonitorName, m.Name)

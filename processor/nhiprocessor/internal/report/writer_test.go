@@ -99,6 +99,15 @@ func TestSumsThatNoConsumerTookAreInTheNextBatch(t *testing.T) {
 	assert.Equal(t, minute(10), h.StartTimestamp().AsTime().Local())
 }
 
+func TestStreamsBeginAnewWhenTheClockIsSetBack(t *testing.T) {
+	w := NewWriter("i", "scope", "v")
+	w.Add(sent("m", 5), minute(1000))
+	w.Batch(decision(flowattr.StateHealthy, "m"), minute(1001))
+	w.Delivered(minute(1001))
+	w.Add(sent("m", 7), minute(10))
+	assert.Equal(t, []point{{600, 660, 7}}, transferred(t, w.Batch(decision(flowattr.StateHealthy, "m"), minute(11))))
+}
+
 func TestTheHistogramHasAStreamOfItsOwn(t *testing.T) {
 	w := NewWriter("i", "scope", "v")
 	w.Add(rtt("m", 3), minute(10))
@@ -184,6 +193,10 @@ func TestAForgottenMonitorLeavesNothingBehind(t *testing.T) {
 	// The consumer refuses it: its sums still come, though nobody mentions it any more.
 	md = w.Batch(decision(""), minute(12))
 	assert.Equal(t, []point{{600, 720, 5}}, transferred(t, md))
+	states := find(md, flowattr.MetricMonitorHealthState)
+	require.Len(t, states, 1, "nor has the state been taken away")
+	assert.Equal(t, 3, states[0].Gauge().DataPoints().Len())
+	assert.Len(t, find(md, flowattr.MetricMonitorHealthCause), 1)
 	w.Delivered(minute(12))
 	assert.Zero(t, w.Batch(decision(""), minute(13)).DataPointCount())
 	assert.Empty(t, w.streams)

@@ -28,17 +28,41 @@ type exposure struct {
 
 type loss struct{ segments, lost float64 }
 
+// view is one way to look at a window: what is lost or slow in it, and what explains that.
+type view struct {
+	problem        *inference.Problem
+	e              *inference.Explanation
+	byClass        [][]int32 // rows
+	classes, hosts int
+	origins        []int32 // rows of the assembly that the rows stand for; nil: the same
+}
+
+func (v *view) origin(row int32) int32 {
+	if v.origins == nil {
+		return row
+	}
+	return v.origins[row]
+}
+
+// index lists the rows of each class.
+func (v *view) index() {
+	v.byClass = make([][]int32, v.classes)
+	for i := range v.problem.Rows {
+		c := v.problem.Rows[i].Class
+		v.byClass[c] = append(v.byClass[c], int32(i))
+	}
+}
+
 // classes sums up classes as they are asked for.
 type classes struct {
-	a    *assembly
-	e    *inference.Explanation
+	*view
 	sums [2][]classSums // by end; as observed
 	at   []int32        // where a host is in the list at hand
 }
 
-func newClasses(a *assembly, e *inference.Explanation) *classes {
-	n := len(a.problem.Classes)
-	return &classes{a: a, e: e, sums: [2][]classSums{make([]classSums, n), make([]classSums, n)}, at: make([]int32, len(a.problem.Hosts))}
+func newClasses(v *view) *classes {
+	n := v.classes
+	return &classes{view: v, sums: [2][]classSums{make([]classSums, n), make([]classSums, n)}, at: make([]int32, v.hosts)}
 }
 
 // of gives a class as a monitor sees it whose own flows go along it as o says: swapped when
@@ -47,7 +71,7 @@ func newClasses(a *assembly, e *inference.Explanation) *classes {
 // Flows the other way have the monitor's local side as their remote one. Within one place,
 // and where the monitor's flows go both ways, each is taken as it is.
 func (c *classes) of(class int32, o orientation) (s *classSums, swapped bool) {
-	asObserved := c.a.problem.Classes[class].Palindrome || o == bothWays
+	asObserved := c.problem.Classes[class].Palindrome || o == bothWays
 	s = &c.sums[0][class]
 	if asObserved {
 		s = &c.sums[1][class]
@@ -62,8 +86,8 @@ func (c *classes) sum(s *classSums, class int32, asObserved bool) {
 	s.ready = true
 	s.suspect = make([]loss, len(c.e.Suspects))
 	for side := range s.hosts {
-		for _, i := range c.a.byClass[class] {
-			r := &c.a.problem.Rows[i]
+		for _, i := range c.byClass[class] {
+			r := &c.problem.Rows[i]
 			if r.Segments == 0 {
 				continue
 			}

@@ -30,6 +30,8 @@ type Monitor struct {
 	Names []string
 	// Changed says that state or cause are others than in the window before.
 	Changed bool
+	// Lack is the reason of insufficient_data.
+	Lack Lack
 	// Forgotten says that the monitor was silent for so long that this is its last mention.
 	Forgotten bool
 }
@@ -64,6 +66,8 @@ type Config struct {
 type Judge struct {
 	config     Config
 	baseline   inference.Baseline
+	past       past
+	loads      loads
 	monitors   map[string]*monitor
 	components map[string]*component
 }
@@ -82,7 +86,7 @@ type component struct {
 
 // NewJudge makes a judge that knows nothing yet.
 func NewJudge(c Config) *Judge {
-	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}}
+	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, loads: loads{of: map[*evidence.Class]*classLoad{}}}
 }
 
 // Known says how many monitors are remembered.
@@ -98,19 +102,46 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 	for m := range w.RTT {
 		a.of(m)
 	}
-	e := inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
+	views := j.look(a)
 	d := &Decision{}
-	j.judgeMonitors(d, a, e, end)
-	j.judgeComponents(d, a, e)
+	j.judgeMonitors(d, a, views, end)
+	j.judgeComponents(d, a, views)
 	return d
 }
 
-func (j *Judge) judgeMonitors(d *Decision, a *assembly, e *inference.Explanation, end time.Time) {
+// look explains the window: its losses, its losses together with those of the window before
+// when either alone leaves a doubt, and its delays.
+func (j *Judge) look(a *assembly) []*view {
+	losses := &view{problem: a.problem, byClass: a.byClass, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
+	views := []*view{losses}
+	if losses.e.Doubtful && j.past.doubtful {
+		if v := j.past.both(a); v != nil {
+			v.e = inference.Review(v.problem, j.config.FalseAlarmRate, &j.baseline, losses.e)
+			v.e.Windows = 2
+			keepLasting(v, a)
+			views = append(views, v)
+		}
+	}
+	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
+	if v := delayed(a); v != nil {
+		v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
+		views = append(views, v)
+	}
+	for _, v := range views {
+		j.loads.excuse(v, a)
+	}
+	j.loads.learn(a)
+	learnDelays(a)
+	return views
+}
+
+func (j *Judge) judgeMonitors(d *Decision, a *assembly, views []*view, end time.Time) {
 	d.Monitors = j.admit(a, end)
-	on := newJudgement(a, e, j.config.FalseAlarmRate)
+	on := newJudgement(a, j.config.FalseAlarmRate, views...)
 	for _, name := range slices.Sorted(maps.Keys(j.monitors)) {
 		m := j.monitors[name]
-		f := finding{outcome: thin, cause: flowattr.CauseNone}
+		f := finding{outcome: thin, cause: flowattr.CauseNone, lack: LackFlows}
 		if o := a.monitors[name]; o != nil {
 			f = on.on(o)
 			m.heard = end
@@ -119,7 +150,7 @@ func (j *Judge) judgeMonitors(d *Decision, a *assembly, e *inference.Explanation
 			d.Monitors = append(d.Monitors, Monitor{Name: name, Forgotten: true})
 			continue
 		}
-		m.steady.step(f.outcome)
+		m.steady.step(f.outcome, f.twice)
 		d.Monitors = append(d.Monitors, m.verdict(name, f))
 	}
 	slices.SortFunc(d.Monitors, func(a, b Monitor) int { return strings.Compare(a.Name, b.Name) })
@@ -160,11 +191,11 @@ func (j *Judge) admit(a *assembly, end time.Time) (forgotten []Monitor) {
 func (m *monitor) verdict(name string, f finding) Monitor {
 	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names}
 	if f.outcome == bad {
-		m.names = f.names
+		m.names = f.network
 	}
 	switch {
-	case f.outcome == thin:
-		v.State = flowattr.StateInsufficientData
+	case f.outcome == thin && (f.lack != LackDistinction || !m.steady.degraded):
+		v.State, v.Lack = flowattr.StateInsufficientData, f.lack
 	case m.steady.degraded:
 		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
 	}
@@ -176,19 +207,21 @@ func (m *monitor) verdict(name string, f finding) Monitor {
 	return v
 }
 
-func (j *Judge) judgeComponents(d *Decision, a *assembly, e *inference.Explanation) {
+func (j *Judge) judgeComponents(d *Decision, a *assembly, views []*view) {
 	suspected := map[string]*inference.Suspect{}
-	for i := range e.Suspects {
-		s := &e.Suspects[i]
-		if s.Kind == inference.Undetermined {
-			continue
+	for _, v := range views {
+		for i := range v.e.Suspects {
+			s := &v.e.Suspects[i]
+			if s.Kind == inference.Undetermined || s.Kind == inference.Demand {
+				continue
+			}
+			// A host may be suspected for what it sends and, apart, for what it receives.
+			set := strings.Join(s.Names, "\x00")
+			if known := suspected[set]; known == nil || known.Confidence < s.Confidence {
+				suspected[set] = s
+			}
+			j.components[set] = &component{names: s.Names}
 		}
-		// A host may be suspected for what it sends and, apart, for what it receives.
-		set := strings.Join(s.Names, "\x00")
-		if known := suspected[set]; known == nil || known.Confidence < s.Confidence {
-			suspected[set] = s
-		}
-		j.components[set] = &component{names: s.Names}
 	}
 	for _, set := range slices.Sorted(maps.Keys(j.components)) {
 		c := j.components[set]

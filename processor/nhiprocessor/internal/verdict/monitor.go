@@ -23,23 +23,50 @@ type finding struct {
 	outcome outcome
 	cause   string   // of an end or the application, else CauseNone
 	names   []string // what is to blame
+	lack    Lack     // why it is thin
+	network []string // what is to blame of the network, of a bad window
+	twice   bool     // bad in this window and the one before it together
+}
+
+// Lack says what a verdict lacks: the reason of insufficient_data.
+type Lack uint8
+
+// Reasons of insufficient_data.
+const (
+	Nothing         Lack = iota // the verdict stands
+	LackFlows                   // the monitor was silent
+	LackNetwork                 // none of its flows is within the provider's network and resolved
+	LackHosts                   // fewer than three hosts at a side
+	LackSegments                // too few segments to have shown a fault
+	LackDistinction             // loss that cannot be put down to an end or to the network
+	Lacks
+)
+
+func (l Lack) String() string {
+	return [Lacks]string{"", "silent", "no_evidence", "hosts", "segments", "undetermined"}[l]
 }
 
 // judgement is the state of judging all monitors of one window.
 type judgement struct {
 	a       *assembly
-	e       *inference.Explanation
+	e       *inference.Explanation // of the losses of this window
 	rate    float64
-	classes *classes
+	views   []*classes
 	ways    []orientation // of the monitor at hand along each class, else 0
+	crossed []int32       // classes
 	// Segments of hosts at the local and at the remote side of the monitor at hand, and
 	// which hosts have any.
 	segments [2][]float64
 	seen     [2][]int32
 }
 
-func newJudgement(a *assembly, e *inference.Explanation, rate float64) *judgement {
-	j := &judgement{a: a, e: e, rate: rate, classes: newClasses(a, e), ways: make([]orientation, len(a.problem.Classes))}
+// newJudgement takes the views in which something may be to blame; the first one is that of
+// the losses of this window.
+func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
+	j := &judgement{a: a, e: views[0].e, rate: rate, ways: make([]orientation, len(a.problem.Classes))}
+	for _, v := range views {
+		j.views = append(j.views, newClasses(v))
+	}
 	for side := range j.segments {
 		j.segments[side] = make([]float64, len(a.problem.Hosts))
 	}
@@ -50,7 +77,7 @@ func newJudgement(a *assembly, e *inference.Explanation, rate float64) *judgemen
 // either direction and whether the monitor matches it or not: they cross the same components.
 func (j *judgement) on(o *own) finding {
 	p := j.a.problem
-	var crossed []int32
+	j.crossed = j.crossed[:0]
 	local := map[int32]bool{}
 	for _, i := range o.rows {
 		r := &p.Rows[i]
@@ -59,7 +86,7 @@ func (j *judgement) on(o *own) finding {
 		}
 		local[r.Local] = true
 		if j.ways[r.Class] == 0 {
-			crossed = append(crossed, r.Class)
+			j.crossed = append(j.crossed, r.Class)
 		}
 		if r.Forward {
 			j.ways[r.Class] |= forward
@@ -67,20 +94,63 @@ func (j *judgement) on(o *own) finding {
 			j.ways[r.Class] |= backward
 		}
 	}
+	defer func() {
+		for _, c := range j.crossed {
+			j.ways[c] = 0
+		}
+	}()
+	j.expose()
+	if len(o.rows) == 0 {
+		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackNetwork}
+	}
+	if len(j.seen[0]) < inference.SharedHosts || len(j.seen[1]) < inference.SharedHosts {
+		// One end cannot be told from the network, nor from the other end.
+		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
+	}
+	f := finding{outcome: clean, cause: flowattr.CauseNone}
+	undetermined, explained, demand := false, false, false
+	for i, v := range j.views {
+		if v.e.Windows > 1 && explained {
+			continue // this window by itself says what it is; the one before may have been another
+		}
+		s := j.standing(v)
+		if i == 0 {
+			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
+		}
+		demand = demand || s.demand
+		if s.end != nil && f.cause == flowattr.CauseNone {
+			f.cause, f.names = j.endCause(s.end, local), s.end.Names
+		}
+		if s.network != nil {
+			f.outcome, f.twice = bad, v.e.Windows > 1
+			if s.end == nil || s.networkFirst {
+				f.names = s.network.Names
+			}
+			f.network = s.network.Names
+			return f
+		}
+	}
+	switch {
+	case undetermined:
+		f.outcome, f.lack = thin, LackDistinction
+	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
+		f.outcome, f.lack = thin, LackSegments
+	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
+		f.cause = flowattr.CauseApplication
+	}
+	return f
+}
+
+// expose sums up which hosts sent and received how much along the classes of the monitor at hand.
+func (j *judgement) expose() {
 	for side := range j.seen {
 		for _, h := range j.seen[side] {
 			j.segments[side][h] = 0
 		}
 		j.seen[side] = j.seen[side][:0]
 	}
-	blamed := make([]loss, len(j.e.Suspects))
-	for _, c := range crossed {
-		sums, swapped := j.classes.of(c, j.ways[c])
-		j.ways[c] = 0
-		for i, l := range sums.suspect {
-			blamed[i].segments += l.segments
-			blamed[i].lost += l.lost
-		}
+	for _, c := range j.crossed {
+		sums, swapped := j.views[0].of(c, j.ways[c])
 		for side, hosts := range sums.hosts {
 			if swapped {
 				side = 1 - side
@@ -93,47 +163,52 @@ func (j *judgement) on(o *own) finding {
 			}
 		}
 	}
+}
 
-	// What stands out among this monitor's evidence, by the loss that it explains.
-	network, end, undetermined := -1, -1, false
-	over := func(s int) float64 { return blamed[s].lost - blamed[s].segments*j.e.Background }
-	for s := range j.e.Suspects {
-		if !j.e.Stands(blamed[s].segments, blamed[s].lost) {
+// standing is what stands out among a monitor's evidence, of each kind what explains most.
+type standing struct {
+	network, end *inference.Suspect
+	networkFirst bool // the network explains more
+	undetermined bool
+	demand       bool // more traffic than the way bears
+}
+
+func (j *judgement) standing(v *classes) (out standing) {
+	if len(v.e.Suspects) == 0 {
+		return out
+	}
+	blamed := make([]loss, len(v.e.Suspects))
+	for _, c := range j.crossed {
+		sums, _ := v.of(c, j.ways[c])
+		for i, l := range sums.suspect {
+			blamed[i].segments += l.segments
+			blamed[i].lost += l.lost
+		}
+	}
+	network, end := 0.0, 0.0
+	for i := range v.e.Suspects {
+		s := &v.e.Suspects[i]
+		if !v.e.Stands(blamed[i].segments, blamed[i].lost) {
 			continue
 		}
-		switch j.e.Suspects[s].Kind {
+		over := blamed[i].lost - blamed[i].segments*v.e.Background
+		switch s.Kind {
 		case inference.Undetermined:
-			undetermined = true
+			out.undetermined = true
+		case inference.Demand:
+			out.demand = true
 		case inference.Network:
-			if network < 0 || over(s) > over(network) {
-				network = s
+			if out.network == nil || over > network {
+				out.network, network = s, over
 			}
 		default:
-			if end < 0 || over(s) > over(end) {
-				end = s
+			if out.end == nil || over > end {
+				out.end, end = s, over
 			}
 		}
 	}
-
-	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	switch {
-	case end >= 0:
-		f.cause, f.names = j.endCause(&j.e.Suspects[end], local), j.e.Suspects[end].Names
-	case network < 0 && !undetermined && j.rejected(o):
-		f.cause = flowattr.CauseApplication
-	}
-	switch {
-	case len(j.seen[0]) < inference.SharedHosts || len(j.seen[1]) < inference.SharedHosts:
-		f.outcome = thin // one end cannot be told from the network
-	case network >= 0:
-		f.outcome = bad
-		if end < 0 || over(network) >= over(end) {
-			f.names = j.e.Suspects[network].Names
-		}
-	case undetermined || j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
-		f.outcome = thin
-	}
-	return f
+	out.networkFirst = network >= end
+	return out
 }
 
 // observed counts the hosts at a side with enough segments to show a fault; hosts with

@@ -31,7 +31,8 @@ type steady struct {
 	cleanRun, thinRun int
 }
 
-func (s *steady) step(o outcome) {
+// twice says that a bad outcome is that of two windows together.
+func (s *steady) step(o outcome, twice bool) {
 	copy(s.last[1:], s.last[:considered-1])
 	s.last[0] = o
 	switch o {
@@ -52,7 +53,7 @@ func (s *steady) step(o outcome) {
 				n++
 			}
 		}
-		s.degraded = s.degraded || n >= enter
+		s.degraded = s.degraded || twice || n >= enter
 	}
 	s.thinRun = 0
 }

@@ -33,7 +33,7 @@ func TestSteady(t *testing.T) {
 			var s steady
 			got := ""
 			for _, w := range tt.windows {
-				s.step(map[rune]outcome{'b': bad, 'c': clean, 't': thin}[w])
+				s.step(map[rune]outcome{'b': bad, 'c': clean, 't': thin}[w], false)
 				if s.degraded {
 					got += "D"
 				} else {

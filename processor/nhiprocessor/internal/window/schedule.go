@@ -101,6 +101,23 @@ func (s *Schedule) start(index int64) {
 	}
 }
 
+// Reset begins anew when the clock was set back so far that the next window lies ahead of it by
+// more than points may be dated ahead: a collector that was started with a clock far ahead
+// would otherwise decide nothing until the time that it showed. What is held then belongs to
+// the window that Next gives.
+func (s *Schedule) Reset(now time.Time) bool {
+	wall := now.UnixNano()
+	if !s.started || s.Start(s.next).UnixNano() <= wall+int64(s.window+s.lateness) {
+		return false
+	}
+	s.next = s.index(wall - int64(s.lateness))
+	if s.wallClock {
+		s.next = s.index(wall)
+	}
+	s.newest, s.arrival = min(s.newest, wall), now
+	return true
+}
+
 // Due gives the next window to be decided, if one is due now, and counts it as decided.
 // lowest is the lowest window that holds data, if any does: empty windows before it are
 // skipped when there are many.

@@ -137,3 +137,24 @@ func TestWindowsMeet(t *testing.T) {
 		assert.Equal(t, i, s.index(s.End(i).UnixNano()))
 	}
 }
+
+// A collector starts with a clock that is an hour ahead; then time synchronisation sets it.
+func TestAClockThatWasFarAheadAtTheStartStopsNothing(t *testing.T) {
+	const hour, l = 3600, 15 * time.Second
+	for _, wallClock := range []bool{false, true} {
+		s := New(time.Minute, l, wallClock)
+		zero := base.UnixNano() / int64(time.Minute)
+		require.False(t, s.Reset(at(0)), "nothing to set")
+		s.Place(at(hour+30).UnixNano(), at(hour+30))
+		require.False(t, s.Reset(at(hour-60)), "a step back by a window is waited for")
+		require.True(t, s.Reset(at(30)))
+		require.False(t, s.Reset(at(31)), "once")
+		index, placement := s.Place(at(31).UnixNano(), at(31))
+		assert.Equal(t, OnTime, placement)
+		assert.Equal(t, zero, index)
+		s.Place(at(80).UnixNano(), at(80))
+		index, due := s.Due(at(80), zero, true)
+		require.True(t, due, "the window that ended after the step is decided")
+		assert.Equal(t, zero, index)
+	}
+}

@@ -1,0 +1,131 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command evalnhi measures the accuracy of the nhi processor: see docs/health-accuracy.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/accuracy"
+)
+
+func main() {
+	kind := flag.String("network", "az_pair", "kind of the network's fault")
+	other := flag.String("other", "host_interface", "kind of the other fault")
+	loss := flag.Float64("loss", 0.005, "share of segments lost by a fault")
+	noise := flag.Float64("noise", 0, "background; a fifth of the fault when 0")
+	burst := flag.Float64("burst", 3, "mean length of a burst")
+	segments := flag.Float64("segments", 40000, "a window, through the faulty component")
+	hosts := flag.Int("hosts", 24, "hosts with a collector")
+	azs := flag.Int("azs", 3, "availability zones")
+	vpcs := flag.Int("vpcs", 2, "VPCs")
+	peers := flag.Int("peers", 0, "that a host talks to; 0: all")
+	tail := flag.Float64("tail", 0, "Pareto exponent of flow sizes; 0: equal")
+	lazy := flag.Float64("lazy", 0, "share of hosts that are mostly silent")
+	tiered := flag.Bool("tiered", false, "one tier in each subnet")
+	services := flag.Bool("services", false, "with services")
+	even := flag.Bool("even", false, "as many hosts in each subnet")
+	ramp := flag.Int("ramp", 0, "windows over which a fault grows")
+	clean := flag.Int("clean", 12, "windows of each clean part")
+	faulty := flag.Int("fault", 12, "windows of each fault")
+	first := flag.Int("first", 1, "first seed")
+	seeds := flag.Int("seeds", 20, "how many seeds")
+	verbose := flag.Bool("v", false, "list what is wrong")
+	table := flag.Bool("table", false, "the whole table, instead of one cell")
+	scale := flag.Int("scale", 1, "of the table: divide the number of seeds by this")
+	rows := flag.String("rows", "", "of the table: only rows whose name contains this")
+	trace := flag.String("trace", "", "score this directory, instead of a cell")
+	write := flag.String("write", "", "write the cell to this directory as a trace, instead of scoring it")
+	flag.Parse()
+	switch {
+	case *table:
+		var chosen []accuracy.Row
+		for _, r := range accuracy.Table(*scale) {
+			if strings.Contains(r.Name, *rows) {
+				chosen = append(chosen, r)
+			}
+		}
+		var watch func(int, uint64, string, *accuracy.Truth, accuracy.Answer)
+		if *verbose {
+			watch = func(cell int, seed uint64, monitor string, t *accuracy.Truth, a accuracy.Answer) {
+				if t.Wrong(a) {
+					fmt.Fprintln(os.Stderr, "cell", cell, "seed", seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
+				}
+			}
+		}
+		accuracy.WriteTable(os.Stdout, chosen, watch)
+		return
+	case *trace != "":
+		if err := score(*trace); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *noise == 0 {
+		*noise = *loss / 5
+	}
+	c := accuracy.Cell{
+		Shape:   accuracy.Shape{Hosts: *hosts, AZs: *azs, VPCs: *vpcs, Peers: *peers, Tail: *tail, Lazy: *lazy, Tiered: *tiered, Services: *services, Even: *even},
+		Network: accuracy.Kind(*kind), Other: accuracy.Kind(*other), Loss: *loss, Burst: *burst, Segments: *segments,
+		Noise: accuracy.Noise{Rate: *noise, Burst: *burst}, Ramp: *ramp,
+	}
+	if *write != "" {
+		if err := accuracy.WriteTrace(*write, c, accuracy.Plan{Clean: *clean, Fault: *faulty}, uint64(*first)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	began := time.Now()
+	scores := accuracy.Run(c, accuracy.Plan{Clean: *clean, Fault: *faulty}, *first, *seeds, []accuracy.Maker{
+		accuracy.NewNHI,
+		func() accuracy.Method { return accuracy.NewVoting(0.01, 0.5) },
+		func() accuracy.Method { return accuracy.NewThreshold(0.003) },
+	}, func(seed uint64, monitor string, t *accuracy.Truth, a accuracy.Answer) {
+		if t.Wrong(a) && *verbose {
+			fmt.Println(seed, monitor, t.Kind, t.SinceOnset, t.SinceEnd, t.Components, a)
+		}
+	})
+	print(scores)
+	fmt.Println(time.Since(began).Round(time.Millisecond))
+}
+
+// score scores a trace, with the other methods as they are tuned for the table.
+func score(dir string) error {
+	t := accuracy.Tune()
+	scores, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), []accuracy.Maker{t.Voting, t.Threshold})
+	if err != nil {
+		return err
+	}
+	print(scores)
+	return nil
+}
+
+func print(scores []*accuracy.Score) {
+	for i, s := range scores {
+		fmt.Printf("%-9s recall %d/%d=%.4f (≥%.4f) insuff %d  precision %.4f  component %.4f set %.2f  clean fa %d/%d judged %.3f  below→insuff %d/%d  det≤2 %v %v clr≤4 %v %v\n",
+			[]string{"nhi", "voting", "threshold"}[i], s.Recall.Hits, s.Recall.Of, s.Recall.Rate(), s.Recall.Lower(), s.Insufficient.Hits, s.Precision().Rate(),
+			s.Component.Rate(), float64(s.Set)/float64(max(1, s.Component.Of)), s.Clean.Hits, s.Clean.Of, s.Judged.Rate(), s.Below.Hits, s.Below.Of,
+			accuracy.Within(s.Detected, 2), s.Detected, accuracy.Within(s.Cleared, 4), s.Cleared)
+		var ks []string
+		for k := range s.Other {
+			ks = append(ks, string(k))
+		}
+		sort.Strings(ks)
+		for _, k := range ks {
+			c := s.Cause[accuracy.Kind(k)]
+			if c == nil {
+				c = &accuracy.Share{}
+			}
+			fmt.Printf("      %s degraded %v  cause right %v\n", k, *s.Other[accuracy.Kind(k)], *c)
+		}
+	}
+}
