@@ -88,7 +88,7 @@ func TestManyNamespacesAreAdoptedBesideTheRounds(t *testing.T) {
 			rounds, longest = rounds+1, max(longest, time.Since(began))
 			select {
 			case <-ctx.Done():
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(time.Millisecond):
 			}
 		}
 	})
@@ -102,7 +102,7 @@ func TestManyNamespacesAreAdoptedBesideTheRounds(t *testing.T) {
 	assert.Equal(t, n, st.Adopted, "below the cgroup")
 	assert.Less(t, took, time.Duration(n)*30*time.Millisecond, "3 ms each, on a machine that has other things to do")
 	assert.Less(t, longest, took*3/4, "no harvest waits for the adoption")
-	assert.Greater(t, rounds, 2)
+	assert.Greater(t, rounds, 1, "nor does the adoption wait for harvests")
 	t.Logf("%d namespaces in %v, %v each; %d harvests meanwhile, the longest %v", st.Namespaces, took, took/time.Duration(st.Namespaces), rounds, longest)
 }
 

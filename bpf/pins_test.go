@@ -298,12 +298,16 @@ func TestPinPathsThatCannotBeUsed(t *testing.T) {
 	require.NoError(t, supported(t))
 	mount := filepath.Dir(bpffs(t))
 	o := Options{CgroupPath: ownCgroup(t), MaxFlows: 16, MaxSockets: 16}
+	somebodys, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { somebodys.Close() })
+	require.NoError(t, somebodys.Pin(filepath.Join(mount, "somebodys")))
 	for name, tt := range map[string]struct{ path, want string }{
 		"relative":                        {"pins", "must be an absolute path"},
 		"on another file system":          {filepath.Join(t.TempDir(), "pins"), "mount -t bpf"},
 		"the root of the mount":           {mount, "a folder of its own"},
 		"with a dot, which bpffs refuses": {filepath.Join(mount, "a.b"), "no dots"},
-		"below a pin, which is no folder": {filepath.Join(mount, "maps.debug", "x"), "not a directory"},
+		"below a pin, which is no folder": {filepath.Join(mount, "somebodys", "x"), "not a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.PinPath = tt.path
