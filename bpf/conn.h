@@ -147,9 +147,15 @@ static __always_inline void order(struct conn *c)
 
 static __always_inline bool working_on(struct sock *sk)
 {
-	if (!bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val.counter))
-		return true; /* PREEMPT_RT and others without queued spin locks: take the careful way */
-	return READ(sk->sk_lock.owned) || READ(sk->sk_lock.slock.rlock.raw_lock.val.counter);
+	struct sock___rt *rt = (void *)sk;
+
+	if (READ(sk->sk_lock.owned))
+		return true;
+	if (bpf_core_field_exists(sk->sk_lock.slock.rlock.raw_lock.val.counter))
+		return READ(sk->sk_lock.slock.rlock.raw_lock.val.counter);
+	if (bpf_core_field_exists(rt->sk_lock.slock.lock.owner))
+		return READ(rt->sk_lock.slock.lock.owner);
+	return true; /* without queued spin locks: take the careful way */
 }
 
 /*

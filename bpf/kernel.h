@@ -268,6 +268,23 @@ struct sock {
 	struct sock_cgroup_data sk_cgrp_data;
 } CO_RE;
 
+/* Under PREEMPT_RT a spin lock is a mutex that knows its owner. */
+struct rt_mutex_base {
+	struct task_struct *owner;
+} CO_RE;
+
+struct spinlock___rt {
+	struct rt_mutex_base lock;
+} CO_RE;
+
+struct socket_lock___rt {
+	struct spinlock___rt slock;
+} CO_RE;
+
+struct sock___rt {
+	struct socket_lock___rt sk_lock;
+} CO_RE;
+
 enum {
 	TCP_CA_Recovery = 3,
 	TCP_CA_Loss = 4,

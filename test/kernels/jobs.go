@@ -17,6 +17,7 @@ import (
 var wantedModules = []string{
 	"veth", "sch_netem", // cables, and what goes wrong on them
 	"tcp_diag", "inet_diag", // the announcements of sockets that end
+	"crc32c_generic", // libcrc32c, which nf_tables depends on, asks for it at run time
 	"nf_tables", "nft_numgen", "nft_ct", "nft_nat", "nft_chain_nat", "nf_conntrack_netlink",
 }
 
