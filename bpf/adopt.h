@@ -1,33 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Copyright The flow monitor Authors */
 /*
- * What can be said of a socket whose beginning was not seen: whether it is ours, who
- * opened it, and from where to count.
+ * Sockets whose beginning was not seen: who opened them, from where to count, and the
+ * programs that take them over and let them go.
  */
 #ifndef ADOPT_H
 #define ADOPT_H
 
 #include "kernel.h"
 #include "conn.h"
-
-#define CGROUP_DEPTH 64 /* deeper than any that a container runtime makes (about ten) */
-
-const volatile __u64 cgroup_id; /* sockets below it are watched; 0: all */
-
-static __always_inline bool below_cgroup(struct sock *sk)
-{
-	struct cgroup_subsys_state *css;
-
-	if (!cgroup_id)
-		return true;
-	css = &sk->sk_cgrp_data.cgroup->self;
-	for (int i = 0; i < CGROUP_DEPTH && css; i++) {
-		if (css->cgroup->kn->id == cgroup_id)
-			return true;
-		css = css->parent;
-	}
-	return false;
-}
+#include "watch.h"
 
 static __always_inline void ephemeral_range(struct net *net, __u32 *low, __u32 *high)
 {
@@ -96,6 +78,72 @@ static __always_inline void adopted(struct conn *c, struct sock *sk, struct tcp_
 	c->retransmissions = tp->total_retrans;
 	c->timeouts = timeouts_of(c, tp);
 	detail_from(c, tp, jiffies);
+}
+
+__u64 adopted_sockets;
+
+/* callback_flags sets the callback flags of a socket that the iterator holds locked. */
+static __always_inline long callback_flags(struct tcp_sock *tp, int flags)
+{
+	return bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags, sizeof(flags));
+}
+
+/* flow_adopt takes over the sockets that were open before flow_sockops was attached, of the namespace it is opened in. */
+SEC("iter/tcp")
+int flow_adopt(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct conn fresh = {};
+	struct tcp_sock *tp;
+	struct sock *sk;
+	__u32 wanted;
+
+	if (!skc)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(skc); /* neither TIME_WAIT nor request sockets */
+	if (!tp)
+		return 0;
+	sk = (struct sock *)tp;
+	if (sk->__sk_common.skc_state == TCP_CLOSE || !below_cgroup(sk))
+		return 0;
+	if (bpf_sk_storage_get(&conns, tp, NULL, 0))
+		return 0;
+	if (!room()) {
+		not_watched(false);
+		return 0;
+	}
+	adopted(&fresh, sk, tp);
+	wanted = fresh.role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(tp);
+	if (callback_flags(tp, tp->bpf_sock_ops_cb_flags | wanted)) {
+		fresh.flags |= CONN_TRACED;
+		__sync_fetch_and_add(&traced_sockets, 1);
+	}
+	if (bpf_sk_storage_get(&conns, tp, &fresh, BPF_SK_STORAGE_GET_F_CREATE)) {
+		__sync_fetch_and_add(&adopted_sockets, 1);
+		__sync_fetch_and_add(&sockets, 1);
+	} else {
+		not_watched(true);
+	}
+	return 0;
+}
+
+/* flow_release takes back the callback flags. It is for when no other sockops program is left: flags do not say whose they are. */
+SEC("iter/tcp")
+int flow_release(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp;
+	struct conn *c;
+
+	if (!skc)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(skc);
+	if (!tp)
+		return 0;
+	c = bpf_sk_storage_get(&conns, tp, NULL, 0);
+	if (c && !(c->flags & CONN_TRACED))
+		callback_flags(tp, tp->bpf_sock_ops_cb_flags & ~callbacks_wanted(tp));
+	return 0;
 }
 
 #endif

@@ -1,14 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Copyright The flow monitor Authors */
 /*
- * The names of the cgroups that flows are in, from which user space reads the container.
- * They are noted when a flow is made, while the socket keeps its cgroup alive: a container
+ * The cgroup of a socket: whether it is below the one that is watched, and its names, from
+ * which user space reads the container. They are noted when a flow is made, while the socket keeps its cgroup alive: a container
  * that ended before anybody looked into the file system is named too.
  */
 #ifndef CGROUPS_H
 #define CGROUPS_H
 
 #include "kernel.h"
+
+#define CGROUP_DEPTH 64 /* deeper than any that a container runtime makes (about ten) */
+
+const volatile __u64 cgroup_id; /* sockets below it are watched; 0: all */
+
+static __always_inline bool below_cgroup(struct sock *sk)
+{
+	struct cgroup_subsys_state *css;
+
+	if (!cgroup_id)
+		return true;
+	css = &sk->sk_cgrp_data.cgroup->self;
+	for (int i = 0; i < CGROUP_DEPTH && css; i++) {
+		if (css->cgroup->kn->id == cgroup_id)
+			return true;
+		css = css->parent;
+	}
+	return false;
+}
 
 #define CGROUP_LEVELS 8 /* a pod's container is at the fifth, with a systemd in it at the seventh */
 #define CGROUP_NAME 96 /* cri-containerd-<64 digits>.scope has 85 */

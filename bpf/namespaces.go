@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is struct namespace of sockops.bpf.c: a network namespace, and a process
+// namespace is struct namespace of namespaces.h: a network namespace, and a process
 // with the descriptor of a socket in it.
 type namespace struct{ Inode, TGID, FD uint32 }
 

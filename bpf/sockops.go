@@ -305,7 +305,7 @@ func readAll(it *link.Iter) error {
 }
 
 // drainReader copies what an iterator writes. EAGAIN is the end of a pass (PASS in
-// sockops.bpf.c), not of the walk.
+// walk.h), not of the walk.
 func drainReader(r io.Reader, w io.Writer) error {
 	for {
 		_, err := io.Copy(w, r)

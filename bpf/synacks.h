@@ -9,7 +9,7 @@
 #define SYNACKS_H
 
 #include "kernel.h"
-#include "adopt.h"
+#include "cgroups.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
