@@ -37,6 +37,9 @@ type Options struct {
 	// Trace attaches the state tracepoint from the start. Without it that is done once
 	// another program is found that may take the callbacks of sockets.
 	Trace bool
+
+	// storageEndsAtClose is for tests: as on kernels that need it.
+	storageEndsAtClose bool
 	// Detail are the groups of counters to keep besides the usual ones.
 	Detail DetailGroup
 	// PinPath is a folder of a BPF file system, made if missing, where all that counts is
@@ -93,14 +96,19 @@ func Load(o Options) (*Sockops, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := configure(spec, &o, id); err != nil {
+	ends, err := storageEndsAtClose()
+	if err != nil {
+		return nil, err
+	}
+	ends = ends || o.storageEndsAtClose
+	if err := errors.Join(configure(spec, &o, id), spec.Variables[sockopsVarStorageEndsAtClose].Set(ends)); err != nil {
 		return nil, err
 	}
 
 	s := &Sockops{
 		round:       firstRound,
 		detail:      o.Detail,
-		traceAlways: o.Trace,
+		traceAlways: o.Trace || ends,
 		batch:       newBatch(o.Detail != 0),
 	}
 	if o.PinPath != "" {
@@ -180,6 +188,11 @@ func (s *Sockops) attach(path string) error {
 	s.walk, err = link.AttachIter(link.IterOptions{Program: s.objects.FlowWalk, Map: s.objects.Conns})
 	if err != nil {
 		return fmt.Errorf("attach the socket iterator: %w", explain(err))
+	}
+	if s.traceAlways { // from the first storage on
+		if err := s.trace(); err != nil {
+			return err
+		}
 	}
 	if s.pins == nil {
 		s.cgroup, err = s.attachCgroup(path)

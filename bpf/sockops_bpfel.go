@@ -163,6 +163,7 @@ const (
 	sockopsVarSmoothedRtt             = "smoothed_rtt"
 	sockopsVarSockets                 = "sockets"
 	sockopsVarSocketsOfMoreNamespaces = "sockets_of_more_namespaces"
+	sockopsVarStorageEndsAtClose      = "storage_ends_at_close"
 	sockopsVarSynacksUntold           = "synacks_untold"
 	sockopsVarThisRound               = "this_round"
 	sockopsVarTracedSockets           = "traced_sockets"
@@ -255,6 +256,7 @@ type sockopsVariableSpecs struct {
 	SmoothedRtt             *ebpf.VariableSpec `ebpf:"smoothed_rtt"`
 	Sockets                 *ebpf.VariableSpec `ebpf:"sockets"`
 	SocketsOfMoreNamespaces *ebpf.VariableSpec `ebpf:"sockets_of_more_namespaces"`
+	StorageEndsAtClose      *ebpf.VariableSpec `ebpf:"storage_ends_at_close"`
 	SynacksUntold           *ebpf.VariableSpec `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.VariableSpec `ebpf:"this_round"`
 	TracedSockets           *ebpf.VariableSpec `ebpf:"traced_sockets"`
@@ -324,6 +326,7 @@ type sockopsVariables struct {
 	SmoothedRtt             *ebpf.Variable `ebpf:"smoothed_rtt"`
 	Sockets                 *ebpf.Variable `ebpf:"sockets"`
 	SocketsOfMoreNamespaces *ebpf.Variable `ebpf:"sockets_of_more_namespaces"`
+	StorageEndsAtClose      *ebpf.Variable `ebpf:"storage_ends_at_close"`
 	SynacksUntold           *ebpf.Variable `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.Variable `ebpf:"this_round"`
 	TracedSockets           *ebpf.Variable `ebpf:"traced_sockets"`

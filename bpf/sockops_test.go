@@ -205,16 +205,18 @@ func TestBytesAndConnectionsAreExactWhileHarvestsNeverPause(t *testing.T) {
 	for _, tt := range []struct {
 		name, network, listen, dial string
 		connections                 int
+		options                     Options
 	}{
-		{"IPv4", "tcp4", "127.0.0.1:0", "127.0.0.1", 20_000},
-		{"IPv6", "tcp6", "[::1]:0", "::1", 2_000},
-		{"IPv4-mapped", "tcp", "[::]:0", "127.0.0.1", 2_000},
+		{"IPv4", "tcp4", "127.0.0.1:0", "127.0.0.1", 20_000, Options{}},
+		{"IPv6", "tcp6", "[::1]:0", "::1", 2_000, Options{}},
+		{"IPv4-mapped", "tcp", "[::]:0", "127.0.0.1", 2_000, Options{}},
+		{"storages that end at the close", "tcp4", "127.0.0.1:0", "127.0.0.1", 2_000, Options{storageEndsAtClose: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if testing.Short() { // emulation takes minutes for all
 				tt.connections /= 10
 			}
-			p := load(t, Options{})
+			p := load(t, tt.options)
 			sum := totals{}
 			ctx, stop := context.WithCancel(t.Context())
 			var harvesting sync.WaitGroup

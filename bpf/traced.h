@@ -7,22 +7,31 @@
 #include "kernel.h"
 #include "states.h"
 
-/* flow_state folds sockets at their end that have no callbacks: the kernel refuses flags from an iterator (before 6.12), or another program took them. */
-SEC("tp_btf/inet_sock_set_state")
-int flow_state(__u64 *ctx)
-{
-	struct sock *sk = (struct sock *)ctx[0];
-	struct tcp_sock *tp;
-	struct conn *c;
+/*
+ * Since 7.0 (0be08389c7f2, "bpf: Switch to bpf_selem_unlink_nofail") the storage of a socket
+ * that is destroyed loses its owner while the iterator of flow_walk may still be at it, which
+ * then follows a null pointer: a storage has to be gone before its socket is.
+ */
+const volatile bool storage_ends_at_close;
 
-	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0;
-	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+/* watched_no_more deletes the storage of a closed socket where it may not outlive that. */
+static __always_inline void watched_no_more(struct sock *sk, int to)
+{
+	if (storage_ends_at_close && to == TCP_CLOSE)
+		bpf_sk_storage_delete(&conns, sk);
+}
+
+/* fold_traced folds sockets that have no callbacks: the kernel refuses flags from an iterator (before 6.12), or another program took them. */
+static __always_inline void fold_traced(struct sock *sk, int from, int to)
+{
+	struct conn *c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	struct tcp_sock *tp;
+
 	if (!c || !(READ(c->flags) & CONN_LIVE))
-		return 0;
+		return;
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
-		return 0;
+		return;
 	if (!(READ(c->flags) & CONN_TRACED)) {
 		bool unflagged = !(tp->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG);
 
@@ -30,10 +39,21 @@ int flow_state(__u64 *ctx)
 		unflagged = trace(c, unflagged);
 		bpf_spin_unlock(&c->lock);
 		if (!unflagged)
-			return 0; /* its callback has come before */
+			return; /* its callback has come before */
 		__sync_fetch_and_add(&traced_sockets, 1);
 	}
-	state_changed(c, (struct sock *)tp, tp, (int)ctx[1], (int)ctx[2]);
+	state_changed(c, (struct sock *)tp, tp, from, to);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int flow_state(__u64 *ctx)
+{
+	struct sock *sk = (struct sock *)ctx[0];
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	fold_traced(sk, (int)ctx[1], (int)ctx[2]);
+	watched_no_more(sk, (int)ctx[2]);
 	return 0;
 }
 
