@@ -88,7 +88,8 @@ func Start(t testing.TB, config string) *Process {
 			t.Logf("collector: %s", tail(p.Stderr.String(), 4000))
 		}
 	})
-	require.Eventually(t, func() bool { return p.exited() || healthy(health) }, 30*time.Second, 20*time.Millisecond, "start of the collector")
+	// It takes a second, on an emulated machine more than half a minute.
+	require.Eventually(t, func() bool { return p.exited() || healthy(health) }, 2*time.Minute, 20*time.Millisecond, "start of the collector")
 	if p.exited() {
 		t.Fatalf("the collector ended: %v", p.err)
 	}
