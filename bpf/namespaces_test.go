@@ -100,9 +100,11 @@ func TestManyNamespacesAreAdoptedBesideTheRounds(t *testing.T) {
 
 	assert.GreaterOrEqual(t, st.Namespaces-st.NamespacesFailed, n)
 	assert.Equal(t, n, st.Adopted, "below the cgroup")
-	assert.Less(t, took, time.Duration(n)*30*time.Millisecond, "3 ms each, on a machine that has other things to do")
-	assert.Less(t, longest, took*3/4, "no harvest waits for the adoption")
-	assert.Greater(t, rounds, 1, "nor does the adoption wait for harvests")
+	if !testing.Short() { // a few namespaces take no longer than a harvest
+		assert.Less(t, took, time.Duration(n)*30*time.Millisecond, "3 ms each, on a machine that has other things to do")
+		assert.Less(t, longest, took*3/4, "no harvest waits for the adoption")
+		assert.Greater(t, rounds, 1, "nor does the adoption wait for harvests")
+	}
 	t.Logf("%d namespaces in %v, %v each; %d harvests meanwhile, the longest %v", st.Namespaces, took, took/time.Duration(st.Namespaces), rounds, longest)
 }
 
