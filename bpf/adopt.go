@@ -40,6 +40,7 @@ func (s *Sockops) Adopt(ctx context.Context) (AdoptStats, error) {
 		return AdoptStats{}, err
 	}
 	st, err := s.inNamespaces(ctx, s.objects.FlowAdopt)
+	err = errors.Join(err, clearMap[sockopsListener, uint8](s.objects.Listeners))
 	adopted, more, counters := s.adoptionCounters()
 	err = errors.Join(err, counters, s.trace())
 	st.Adopted = int(adopted - adoptedBefore)

@@ -11,6 +11,35 @@
 #include "conn.h"
 #include "watch.h"
 
+struct listener {
+	__u32 netns;
+	__u32 port;
+};
+
+/* Ports that are listened on: the iterator over tcp shows listeners before connections. User space empties it after an adoption. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536); /* every port of one namespace, or four of each of 16,384; without an entry the port's number has to do */
+	__type(key, struct listener);
+	__type(value, __u8);
+} listeners SEC(".maps");
+
+static __always_inline void listener_of(struct listener *l, struct sock *sk)
+{
+	l->netns = sk->__sk_common.skc_net.net->ns.inum;
+	l->port = sk->__sk_common.skc_num;
+}
+
+static __always_inline void note_listener(struct sock *sk)
+{
+	struct listener l;
+	__u8 listens = 1;
+
+	listener_of(&l, sk);
+	bpf_map_update_elem(&listeners, &l, &listens, BPF_ANY);
+}
+
 static __always_inline void ephemeral_range(struct net *net, __u32 *low, __u32 *high)
 {
 	if (bpf_core_field_exists(net->ipv4.ip_local_ports.range)) {
@@ -27,14 +56,17 @@ static __always_inline void ephemeral_range(struct net *net, __u32 *low, __u32 *
 /*
  * opener sets role and, if it is unknown, which port is the server's. A socket made by
  * accept() has its listener's backlog, one made by connect() has 0; but so does a server
- * of listen(fd, 0), which then differs by a local port outside the ephemeral range.
+ * of listen(fd, 0), which then differs by the listener on its local port or, if that is
+ * closed, by a local port outside the ephemeral range.
  */
 static __always_inline void opener(struct conn *c, struct sock *sk)
 {
 	__u32 local = sk->__sk_common.skc_num, peer = __builtin_bswap16(sk->__sk_common.skc_dport);
+	struct listener l;
 	__u32 low, high;
 
-	if (sk->sk_max_ack_backlog) {
+	listener_of(&l, sk);
+	if (sk->sk_max_ack_backlog || bpf_map_lookup_elem(&listeners, &l)) {
 		c->role = ROLE_SERVER;
 		return;
 	}
@@ -104,6 +136,8 @@ int flow_adopt(struct bpf_iter__tcp *ctx)
 	if (!tp)
 		return 0;
 	sk = (struct sock *)tp;
+	if (sk->__sk_common.skc_state == TCP_LISTEN)
+		note_listener(sk);
 	if (sk->__sk_common.skc_state == TCP_CLOSE || !below_cgroup(sk))
 		return 0;
 	if (bpf_sk_storage_get(&conns, tp, NULL, 0))

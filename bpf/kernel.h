@@ -326,6 +326,7 @@ struct socket {
 } CO_RE;
 
 struct task_struct {
+	int pid;
 	int tgid;
 } CO_RE;
 

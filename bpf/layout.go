@@ -34,7 +34,7 @@ type layout struct {
 // scratch maps hold nothing from one use to the next, or nothing that another process
 // could make sense of: ids of translations are those of who told them.
 func scratch(name string) bool {
-	return name == sockopsMapNamespaces || name == sockopsMapTranslations
+	return name == sockopsMapNamespaces || name == sockopsMapListeners || name == sockopsMapTranslations
 }
 
 func readOnly(name string) bool { return strings.HasPrefix(name, ".rodata") }

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is struct namespace of namespaces.h: a network namespace, and a process
-// with the descriptor of a socket in it.
-type namespace struct{ Inode, TGID, FD uint32 }
+// namespace is struct namespace of namespaces.h: a network namespace, and a process and
+// thread with the descriptor of a socket in it.
+type namespace struct{ Inode, TGID, PID, FD uint32 }
 
 // maxNamespaces is how many network namespaces are looked into: a hundred times the pods
 // of a host (110 by default). An entry takes memory only during an adoption.
@@ -30,7 +30,7 @@ const maxNamespaces = 16384
 // namespaces finds every network namespace that holds a TCP socket which a process has
 // open. An iterator over tcp shows one namespace only, and most hold no socket at all.
 func (s *Sockops) namespaces() ([]namespace, error) {
-	if err := clearMap(s.objects.Namespaces); err != nil {
+	if err := clearMap[uint32, uint32](s.objects.Namespaces); err != nil {
 		return nil, fmt.Errorf("find network namespaces: %w", err)
 	}
 	it, err := link.AttachIter(link.IterOptions{Program: s.objects.FlowNamespaces})
@@ -51,29 +51,37 @@ func (s *Sockops) namespaces() ([]namespace, error) {
 	return found, binary.Read(&out, binary.NativeEndian, found)
 }
 
-func clearMap(m *ebpf.Map) error {
-	var inode, tgid uint32
-	var stale []uint32
-	for it := m.Iterate(); it.Next(&inode, &tgid); {
-		stale = append(stale, inode)
+func clearMap[K, V any](m *ebpf.Map) error {
+	var key K
+	var value V
+	var stale []K
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		stale = append(stale, key)
 	}
-	for _, inode := range stale {
-		if err := m.Delete(inode); err != nil {
+	for _, key := range stale {
+		if err := m.Delete(key); err != nil {
 			return err
 		}
 	}
-	return nil
+	return it.Err()
 }
 
 // errGone says that the socket by which a namespace was found is no longer there.
 var errGone = errors.New("its socket is gone")
 
 // open gives a descriptor of the namespace. The socket itself tells (SIOCGSKNS, 4.9;
-// pidfd_getfd, 5.6), because its process may have moved on to another one.
+// pidfd_getfd, 5.6), because its process may have moved on to another one. If it does
+// not, for want of permission or because the thread has descriptors of its own, the
+// thread's namespace is most likely the socket's.
 func (n namespace) open() (int, error) {
 	fd, err := n.openBySocket()
-	if err != nil && !errors.Is(err, errGone) { // not allowed to look into the process
-		fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.TGID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		gone := errors.Is(err, errGone)
+		fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/net", n.PID), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil && gone {
+			return -1, errGone
+		}
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return -1, fmt.Errorf("look into process %d: %w (needs CAP_SYS_PTRACE, and CAP_SYS_ADMIN to enter)", n.TGID, err)

@@ -8,13 +8,14 @@
 
 struct namespace {
 	__u32 inode;
-	__u32 tgid; /* a process with a socket in it, and that socket's descriptor */
-	__u32 fd;
+	__u32 tgid; /* a process with a socket in it, */
+	__u32 pid;  /* the thread of it that has it: descriptors need not be shared */
+	__u32 fd;   /* and that socket's descriptor */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096); /* more namespaces than a host has pods (110 by default) by far */
+	__uint(max_entries, 4096); /* set by user space */
 	__type(key, __u32);
 	__type(value, __u32);
 } namespaces SEC(".maps");
@@ -47,6 +48,7 @@ int flow_namespaces(struct bpf_iter__task_file *ctx)
 		return 0;
 	found.inode = sk->__sk_common.skc_net.net->ns.inum;
 	found.tgid = task->tgid;
+	found.pid = task->pid;
 	found.fd = ctx->fd;
 	err = bpf_map_update_elem(&namespaces, &found.inode, &found.tgid, BPF_NOEXIST);
 	if (!err) {

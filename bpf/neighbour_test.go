@@ -6,6 +6,7 @@
 package bpf
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -38,23 +39,34 @@ func TestClosingOneReceiverLeavesAnotherItsCallbacks(t *testing.T) {
 	assert.NotZero(t, sum.of(RoleClient).Rtt.Count)
 }
 
-// assigner is a sockops program that assigns callback flags where it should add them.
+// assigner is a sockops program that assigns callback flags, when a connection is
+// established, where it should add them.
 func assigner(t testing.TB, group string) {
+	t.Helper()
+	assigns(t, group, asm.Instructions{
+		asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), // op
+		asm.JEq.Imm(asm.R2, 4, "assign"),         // ACTIVE_ESTABLISHED_CB
+		asm.JEq.Imm(asm.R2, 5, "assign"),         // PASSIVE_ESTABLISHED_CB
+		asm.Ja.Label("exit"),
+	})
+}
+
+// taker does so whenever it is called.
+func taker(t testing.TB, group string) {
+	t.Helper()
+	assigns(t, group, asm.Instructions{asm.Ja.Label("assign")})
+}
+
+func assigns(t testing.TB, group string, when asm.Instructions) {
 	t.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "assigner", Type: ebpf.SockOps, License: "GPL",
-		Instructions: asm.Instructions{
-			asm.Mov.Reg(asm.R6, asm.R1),
-			asm.LoadMem(asm.R2, asm.R6, 0, asm.Word), // op
-			asm.JEq.Imm(asm.R2, 4, "established"),    // ACTIVE_ESTABLISHED_CB
-			asm.JEq.Imm(asm.R2, 5, "established"),    // PASSIVE_ESTABLISHED_CB
-			asm.Ja.Label("exit"),
-			asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("established"),
-			asm.Mov.Imm(asm.R2, 1<<3), // RTT_CB_FLAG, and nothing else
+		Instructions: append(when,
+			asm.Mov.Imm(asm.R2, 1<<3).WithSymbol("assign"), // RTT_CB_FLAG, and nothing else
 			asm.FnSockOpsCbFlagsSet.Call(),
 			asm.Mov.Imm(asm.R0, 1).WithSymbol("exit"),
 			asm.Return(),
-		},
+		),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { p.Close() })
@@ -89,8 +101,71 @@ func TestSocketsWhoseFlagsAnotherProgramTookAreFoldedAllTheSame(t *testing.T) {
 func TestConnectionsShorterThanARoundAreCountedBesideAProgramThatTakesFlags(t *testing.T) {
 	require.NoError(t, supported(t))
 	group := ownCgroup(t)
-	assigner(t, group)
 	p := load(t, Options{CgroupPath: group})
+	assigner(t, group)                          // what comes later is called later
+	require.NoError(t, p.Harvest(totals{}.add)) // and noticed
+	countsShortConnections(t, p)
+	st, err := p.Stats()
+	require.NoError(t, err)
+	assert.NotZero(t, st.Traced)
+}
+
+// Below, a program is called before ours, which takes back what it took.
+func TestAProgramBelowThatTakesFlagsTakesNothing(t *testing.T) {
+	require.NoError(t, supported(t))
+	for name, take := range map[string]func(testing.TB, string){"when connections are established": assigner, "whenever it is called": taker} {
+		for _, before := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, attached before: %v", name, before), func(t *testing.T) {
+				group := ownCgroup(t)
+				below := emptyCgroup(t, group)
+				enter(t, below, group)
+				if before {
+					take(t, below)
+				}
+				p := load(t, Options{CgroupPath: group})
+				if !before {
+					take(t, below)
+				}
+				if p.tracing != nil { // because of a program above that is not of this test
+					require.NoError(t, p.tracing.Close())
+					p.tracing = nil
+				}
+				countsShortConnections(t, p)
+			})
+		}
+	}
+}
+
+// A program that comes to the same cgroup is called after ours, and noticed at the next harvest.
+func TestSocketsWhoseEndNobodyToldAreCountedAndTakeNoRoom(t *testing.T) {
+	require.NoError(t, supported(t))
+	group := ownCgroup(t)
+	p := load(t, Options{CgroupPath: group})
+	if p.tracing != nil {
+		require.NoError(t, p.tracing.Close())
+		p.tracing = nil
+	}
+	taker(t, group)
+	const n = 20
+	exchange(t, "tcp4", "127.0.0.1:0", "127.0.0.1", n, 2)
+	st, err := p.Stats()
+	require.NoError(t, err)
+	gone := st.Sockets
+	require.GreaterOrEqual(t, gone, uint64(2*n), "nobody told of their end")
+
+	require.NoError(t, p.Harvest(totals{}.add))
+	countsShortConnections(t, p)
+	for range 3 {
+		require.NoError(t, p.Harvest(totals{}.add))
+	}
+	st, err = p.Stats()
+	require.NoError(t, err)
+	assert.Zero(t, st.Sockets)
+	assert.Equal(t, gone, st.Lost)
+}
+
+func countsShortConnections(t *testing.T, p *Sockops) {
+	t.Helper()
 	const n = 20
 	up, down := exchange(t, "tcp4", "127.0.0.1:0", "127.0.0.1", n, 2)
 	sum := totals{}
@@ -100,9 +175,6 @@ func TestConnectionsShorterThanARoundAreCountedBesideAProgramThatTakesFlags(t *t
 		assert.EqualValues(t, n, sum.of(role).Opened)
 		assert.EqualValues(t, n, sum.of(role).Closed[ClosedOrderly])
 	}
-	st, err := p.Stats()
-	require.NoError(t, err)
-	assert.NotZero(t, st.Traced)
 }
 
 // tuner is a sockops program that answers one question of the kernel's: the initial

@@ -74,6 +74,25 @@ static __always_inline void rtt_sampled(struct bpf_sock_ops *ctx, struct conn *c
 		rtt_spill(c, sk, us, bucket);
 }
 
+/*
+ * watched_silently sees to it that a program below, which is called before this one, does
+ * not take the callbacks of a socket at an event that is of no interest here.
+ */
+static __always_inline void watched_silently(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk;
+	struct conn *c;
+
+	if (!ctx->is_fullsock || ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG)
+		return;
+	sk = ctx->sk;
+	if (!sk)
+		return;
+	c = bpf_sk_storage_get(&conns, sk, NULL, 0);
+	if (c && READ(c->flags) & CONN_LIVE)
+		keep_callbacks(ctx, c);
+}
+
 SEC("sockops")
 int flow_sockops(struct bpf_sock_ops *ctx)
 {
@@ -93,10 +112,13 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
 		break;
 	default:
+		watched_silently(ctx);
 		return 1;
 	}
-	if (op == BPF_SOCK_OPS_STATE_CB && !matters(ctx->args[0], ctx->args[1]))
+	if (op == BPF_SOCK_OPS_STATE_CB && !matters(ctx->args[0], ctx->args[1])) {
+		watched_silently(ctx);
 		return 1;
+	}
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
@@ -120,6 +142,7 @@ int flow_sockops(struct bpf_sock_ops *ctx)
 			watch(ctx, sk, ROLE_CLIENT, PHASE_ESTABLISHED, CONN_SYN_COUNTED | CONN_OPENED);
 		return 1;
 	}
+	keep_callbacks(ctx, c);
 	if (op == BPF_SOCK_OPS_RTT_CB) {
 		rtt_sampled(ctx, c, sk);
 		return 1;

@@ -342,11 +342,11 @@ func (s *Sockops) drain(round uint32, yield Yield) error {
 func (s *Sockops) trace() error {
 	s.attaching.Lock()
 	defer s.attaching.Unlock()
-	var traced uint64
-	if err := s.objects.TracedSockets.Get(&traced); err != nil {
+	var traced, lost uint64
+	if err := errors.Join(s.objects.TracedSockets.Get(&traced), s.objects.Lost.Get(&lost)); err != nil {
 		return err
 	}
-	if s.tracing != nil || traced == 0 && !s.traceAlways && !s.others() {
+	if s.tracing != nil || traced+lost == 0 && !s.traceAlways && !s.others() {
 		return nil
 	}
 	t, err := s.attachTracing(s.objects.FlowState, pinTracing)
@@ -361,9 +361,13 @@ func (s *Sockops) trace() error {
 type Stats struct {
 	// Traced are sockets without callbacks, whose round-trip times are not seen: adopted
 	// before Linux 6.12, or another sockops program assigned its flags instead of adding them.
-	Traced      uint64
-	Unseen      uint64 // connections for which the kernel could make no storage
-	Refused     uint64 // connections past MaxSockets
+	Traced  uint64
+	Unseen  uint64 // connections for which the kernel could make no storage
+	Refused uint64 // connections past MaxSockets
+	// Lost are sockets whose end nobody told: another program took their callbacks, and
+	// they ended before the tracepoint was attached. What they did since the last round
+	// is missing.
+	Lost        uint64
 	Sockets     uint64 // watched now, listeners included
 	Overflowed  uint64 // additions to an overflow flow because the table was full
 	SmoothedRTT uint64 // RTT samples that were the smoothed one (kernels before 6.10)
@@ -375,11 +379,13 @@ func (s *Sockops) Stats() (Stats, error) {
 	err := errors.Join(
 		s.objects.Unseen.Get(&st.Unseen),
 		s.objects.Refused.Get(&st.Refused),
+		s.objects.Lost.Get(&st.Lost),
 		s.objects.Sockets.Get(&st.Sockets),
 		s.objects.TracedSockets.Get(&st.Traced),
 		s.objects.Overflowed.Get(&st.Overflowed),
 		s.objects.SmoothedRtt.Get(&st.SmoothedRTT),
 	)
+	st.Sockets = uint64(max(int64(st.Sockets), 0)) // a walk that missed one has it corrected by the next
 	return st, err
 }
 

@@ -121,6 +121,12 @@ type sockopsHistogram struct {
 	Buckets       [88]uint32
 }
 
+type sockopsListener struct {
+	_     structs.HostLayout
+	Netns uint32
+	Port  uint32
+}
+
 type sockopsTuple struct {
 	_         structs.HostLayout
 	Local     [16]uint8
@@ -138,6 +144,7 @@ const (
 	sockopsMapFlows                   = "flows"
 	sockopsMapFlowsA                  = "flows_a"
 	sockopsMapFlowsB                  = "flows_b"
+	sockopsMapListeners               = "listeners"
 	sockopsMapNamespaces              = "namespaces"
 	sockopsMapSynacks                 = "synacks"
 	sockopsMapTranslations            = "translations"
@@ -156,20 +163,26 @@ const (
 	sockopsVarClockNs                 = "clock_ns"
 	sockopsVarContainers              = "containers"
 	sockopsVarDetailGroups            = "detail_groups"
+	sockopsVarEndsMeanwhile           = "ends_meanwhile"
+	sockopsVarLost                    = "lost"
 	sockopsVarMaxSockets              = "max_sockets"
+	sockopsVarMet                     = "met"
 	sockopsVarNat                     = "nat"
 	sockopsVarOverflowed              = "overflowed"
 	sockopsVarRefused                 = "refused"
 	sockopsVarSmoothedRtt             = "smoothed_rtt"
 	sockopsVarSockets                 = "sockets"
+	sockopsVarSocketsBefore           = "sockets_before"
 	sockopsVarSocketsOfMoreNamespaces = "sockets_of_more_namespaces"
 	sockopsVarStorageEndsAtClose      = "storage_ends_at_close"
 	sockopsVarSynacksUntold           = "synacks_untold"
 	sockopsVarThisRound               = "this_round"
 	sockopsVarTracedSockets           = "traced_sockets"
 	sockopsVarTranslationsComplete    = "translations_complete"
+	sockopsVarUnmetBefore             = "unmet_before"
 	sockopsVarUnseen                  = "unseen"
 	sockopsVarWalked                  = "walked"
+	sockopsVarWalking                 = "walking"
 )
 
 // loadSockops returns the embedded CollectionSpec for sockops.
@@ -233,6 +246,7 @@ type sockopsMapSpecs struct {
 	Flows        *ebpf.MapSpec `ebpf:"flows"`
 	FlowsA       *ebpf.MapSpec `ebpf:"flows_a"`
 	FlowsB       *ebpf.MapSpec `ebpf:"flows_b"`
+	Listeners    *ebpf.MapSpec `ebpf:"listeners"`
 	Namespaces   *ebpf.MapSpec `ebpf:"namespaces"`
 	Synacks      *ebpf.MapSpec `ebpf:"synacks"`
 	Translations *ebpf.MapSpec `ebpf:"translations"`
@@ -249,20 +263,26 @@ type sockopsVariableSpecs struct {
 	ClockNs                 *ebpf.VariableSpec `ebpf:"clock_ns"`
 	Containers              *ebpf.VariableSpec `ebpf:"containers"`
 	DetailGroups            *ebpf.VariableSpec `ebpf:"detail_groups"`
+	EndsMeanwhile           *ebpf.VariableSpec `ebpf:"ends_meanwhile"`
+	Lost                    *ebpf.VariableSpec `ebpf:"lost"`
 	MaxSockets              *ebpf.VariableSpec `ebpf:"max_sockets"`
+	Met                     *ebpf.VariableSpec `ebpf:"met"`
 	Nat                     *ebpf.VariableSpec `ebpf:"nat"`
 	Overflowed              *ebpf.VariableSpec `ebpf:"overflowed"`
 	Refused                 *ebpf.VariableSpec `ebpf:"refused"`
 	SmoothedRtt             *ebpf.VariableSpec `ebpf:"smoothed_rtt"`
 	Sockets                 *ebpf.VariableSpec `ebpf:"sockets"`
+	SocketsBefore           *ebpf.VariableSpec `ebpf:"sockets_before"`
 	SocketsOfMoreNamespaces *ebpf.VariableSpec `ebpf:"sockets_of_more_namespaces"`
 	StorageEndsAtClose      *ebpf.VariableSpec `ebpf:"storage_ends_at_close"`
 	SynacksUntold           *ebpf.VariableSpec `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.VariableSpec `ebpf:"this_round"`
 	TracedSockets           *ebpf.VariableSpec `ebpf:"traced_sockets"`
 	TranslationsComplete    *ebpf.VariableSpec `ebpf:"translations_complete"`
+	UnmetBefore             *ebpf.VariableSpec `ebpf:"unmet_before"`
 	Unseen                  *ebpf.VariableSpec `ebpf:"unseen"`
 	Walked                  *ebpf.VariableSpec `ebpf:"walked"`
+	Walking                 *ebpf.VariableSpec `ebpf:"walking"`
 }
 
 // sockopsObjects contains all objects after they have been loaded into the kernel.
@@ -290,6 +310,7 @@ type sockopsMaps struct {
 	Flows        *ebpf.Map `ebpf:"flows"`
 	FlowsA       *ebpf.Map `ebpf:"flows_a"`
 	FlowsB       *ebpf.Map `ebpf:"flows_b"`
+	Listeners    *ebpf.Map `ebpf:"listeners"`
 	Namespaces   *ebpf.Map `ebpf:"namespaces"`
 	Synacks      *ebpf.Map `ebpf:"synacks"`
 	Translations *ebpf.Map `ebpf:"translations"`
@@ -302,6 +323,7 @@ func (m *sockopsMaps) Close() error {
 		m.Flows,
 		m.FlowsA,
 		m.FlowsB,
+		m.Listeners,
 		m.Namespaces,
 		m.Synacks,
 		m.Translations,
@@ -319,20 +341,26 @@ type sockopsVariables struct {
 	ClockNs                 *ebpf.Variable `ebpf:"clock_ns"`
 	Containers              *ebpf.Variable `ebpf:"containers"`
 	DetailGroups            *ebpf.Variable `ebpf:"detail_groups"`
+	EndsMeanwhile           *ebpf.Variable `ebpf:"ends_meanwhile"`
+	Lost                    *ebpf.Variable `ebpf:"lost"`
 	MaxSockets              *ebpf.Variable `ebpf:"max_sockets"`
+	Met                     *ebpf.Variable `ebpf:"met"`
 	Nat                     *ebpf.Variable `ebpf:"nat"`
 	Overflowed              *ebpf.Variable `ebpf:"overflowed"`
 	Refused                 *ebpf.Variable `ebpf:"refused"`
 	SmoothedRtt             *ebpf.Variable `ebpf:"smoothed_rtt"`
 	Sockets                 *ebpf.Variable `ebpf:"sockets"`
+	SocketsBefore           *ebpf.Variable `ebpf:"sockets_before"`
 	SocketsOfMoreNamespaces *ebpf.Variable `ebpf:"sockets_of_more_namespaces"`
 	StorageEndsAtClose      *ebpf.Variable `ebpf:"storage_ends_at_close"`
 	SynacksUntold           *ebpf.Variable `ebpf:"synacks_untold"`
 	ThisRound               *ebpf.Variable `ebpf:"this_round"`
 	TracedSockets           *ebpf.Variable `ebpf:"traced_sockets"`
 	TranslationsComplete    *ebpf.Variable `ebpf:"translations_complete"`
+	UnmetBefore             *ebpf.Variable `ebpf:"unmet_before"`
 	Unseen                  *ebpf.Variable `ebpf:"unseen"`
 	Walked                  *ebpf.Variable `ebpf:"walked"`
+	Walking                 *ebpf.Variable `ebpf:"walking"`
 }
 
 // sockopsPrograms contains all programs after they have been loaded into the kernel.

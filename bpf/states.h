@@ -10,6 +10,9 @@
 #include "ends.h"
 #include "watch.h"
 
+bool walking;	      /* a walk is under way, */
+__u64 ends_meanwhile; /* and sockets that have ended since it began */
+
 static __always_inline void fold_drops(struct conn *c, struct sock *sk, struct delta *d)
 {
 	__u32 n = READ(sk->sk_drops.counter);
@@ -52,6 +55,8 @@ static __noinline void close(struct conn *c, struct sock *sk, struct tcp_sock *t
 		   tp->data_segs_in != c->segments_at_fin;
 	bpf_spin_unlock(&c->lock);
 	__sync_fetch_and_sub(&sockets, 1);
+	if (READ(walking))
+		__sync_fetch_and_add(&ends_meanwhile, 1);
 
 	if (d.role == ROLE_LISTENER && !d.drops)
 		return;

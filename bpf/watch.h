@@ -24,6 +24,7 @@ __u64 sockets;	    /* that are watched now */
 __u64 unseen;	    /* connections for which no storage could be made */
 __u64 refused;	    /* because max_sockets were watched */
 __u64 traced_sockets; /* sockets without callbacks: adopted before 6.12, or their flags were taken away */
+__u64 lost;	    /* sockets that ended while nobody told of it: see recount() */
 __u64 smoothed_rtt; /* RTT samples that were the smoothed one: kernels before 6.10 */
 
 /* before 6.7 nothing but the RTO callback counts time-outs */
@@ -46,7 +47,16 @@ static __always_inline __u32 now_us(void)
 /* room says whether one more socket may be watched. The bound is not strict: CPUs may pass it together. */
 static __always_inline bool room(void)
 {
-	return *(volatile __u64 *)&sockets < max_sockets;
+	return *(volatile __s64 *)&sockets < (__s64)max_sockets;
+}
+
+/* keep_callbacks asks again for the callbacks of a socket if another program has assigned its own where it should have added them. */
+static __always_inline void keep_callbacks(struct bpf_sock_ops *ctx, struct conn *c)
+{
+	__u32 wanted = c->role == ROLE_LISTENER ? BPF_SOCK_OPS_STATE_CB_FLAG : callbacks_wanted(NULL), has = ctx->bpf_sock_ops_cb_flags;
+
+	if ((has & wanted) != wanted)
+		bpf_sock_ops_cb_flags_set(ctx, has | wanted);
 }
 
 /* not_watched counts a connection for which there is no storage. */

@@ -31,7 +31,7 @@ var (
 type figures struct {
 	audit atomic.Pointer[audit.Report] // nil: none yet
 
-	flows, remembered, overflowed, traced, unseen, refused, sockets, smoothed, cgroups atomic.Int64
+	flows, remembered, overflowed, traced, unseen, refused, lost, sockets, smoothed, cgroups atomic.Int64
 }
 
 // register shows the figures until the telemetry is shut down. An error says which are
@@ -47,6 +47,7 @@ func (f *figures) register(t *metadata.TelemetryBuilder, capacity, socketsCapaci
 		t.RegisterReceiverSockopsConnectionsTracedCallback(show(&f.traced)),
 		t.RegisterReceiverSockopsConnectionsUnseenCallback(show(&f.unseen)),
 		t.RegisterReceiverSockopsConnectionsRefusedCallback(show(&f.refused)),
+		t.RegisterReceiverSockopsConnectionsLostCallback(show(&f.lost)),
 		t.RegisterReceiverSockopsCgroupsCallback(show(&f.cgroups)),
 		t.RegisterReceiverSockopsCgroupsCapacityCallback(constant(container.Capacity)),
 		t.RegisterReceiverSockopsSocketsCallback(show(&f.sockets)),

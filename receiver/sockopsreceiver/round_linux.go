@@ -109,6 +109,7 @@ func (l *loop) observe(ctx context.Context, f streams.Forgotten) {
 	l.figures.overflowed.Store(int64(st.Overflowed + l.table.Overflows()))
 	l.figures.unseen.Store(int64(st.Unseen))
 	l.figures.refused.Store(int64(st.Refused))
+	l.figures.lost.Store(int64(st.Lost))
 	l.figures.sockets.Store(int64(st.Sockets))
 	l.figures.traced.Store(int64(st.Traced))
 	l.figures.smoothed.Store(int64(st.SmoothedRTT))

@@ -58,7 +58,7 @@ func TestTelemetryOfWhatIsHeldAndWhatCouldNotBeCounted(t *testing.T) {
 			{{web, bpf.Flow{Sent: 1}, nil}, {api, bpf.Flow{Sent: 1}, nil}},
 			{{web, bpf.Flow{Sent: 1}, nil}},
 		},
-		stats: bpf.Stats{Traced: 2, Unseen: 3, Overflowed: 5, SmoothedRTT: 7},
+		stats: bpf.Stats{Traced: 2, Unseen: 3, Lost: 4, Overflowed: 5, SmoothedRTT: 7},
 	}
 	observed(t, k, consumertest.NewNop(), 2, func(c *Config) { c.MaxFlows = 40 }, func(t *testing.T, tel *componenttest.Telemetry) {
 		metadatatest.AssertEqualReceiverSockopsFlows(t, tel, number(1), anyTime)
@@ -67,6 +67,7 @@ func TestTelemetryOfWhatIsHeldAndWhatCouldNotBeCounted(t *testing.T) {
 		metadatatest.AssertEqualReceiverSockopsFlowsOverflowed(t, tel, number(5), anyTime)
 		metadatatest.AssertEqualReceiverSockopsConnectionsTraced(t, tel, number(2), anyTime)
 		metadatatest.AssertEqualReceiverSockopsConnectionsUnseen(t, tel, number(3), anyTime)
+		metadatatest.AssertEqualReceiverSockopsConnectionsLost(t, tel, number(4), anyTime)
 		metadatatest.AssertEqualReceiverSockopsRttSmoothed(t, tel, number(7), anyTime)
 
 		got, err := tel.GetMetric("otelcol_receiver_sockops_round_duration")

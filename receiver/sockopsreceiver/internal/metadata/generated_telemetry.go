@@ -39,6 +39,7 @@ type TelemetryBuilder struct {
 	ReceiverSockopsAuditSeen               metric.Int64ObservableCounter
 	ReceiverSockopsCgroups                 metric.Int64ObservableGauge
 	ReceiverSockopsCgroupsCapacity         metric.Int64ObservableGauge
+	ReceiverSockopsConnectionsLost         metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsRefused      metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsTraced       metric.Int64ObservableCounter
 	ReceiverSockopsConnectionsUnseen       metric.Int64ObservableCounter
@@ -189,6 +190,21 @@ func (builder *TelemetryBuilder) RegisterReceiverSockopsCgroupsCapacityCallback(
 		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsCgroupsCapacity, obs: o})
 		return nil
 	}, builder.ReceiverSockopsCgroupsCapacity)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsConnectionsLostCallback sets callback for observable ReceiverSockopsConnectionsLost metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsConnectionsLostCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsConnectionsLost, obs: o})
+		return nil
+	}, builder.ReceiverSockopsConnectionsLost)
 	if err != nil {
 		return err
 	}
@@ -765,6 +781,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_cgroups_capacity",
 		metric.WithDescription("Cgroups of which the receiver can remember the container. [Development]"),
 		metric.WithUnit("{cgroup}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsConnectionsLost, err = builder.meter.Int64ObservableCounter(
+		"otelcol_receiver_sockops_connections_lost",
+		metric.WithDescription("Sockets of which nobody told the end, because another sockops program had just taken their callbacks. What they did after the last round is missing. [Development]"),
+		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsRefused, err = builder.meter.Int64ObservableCounter(
