@@ -4,6 +4,7 @@
 package k8sattributes
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -88,7 +89,7 @@ func start(b *testing.B, f processor.Factory, options map[string]any) processor.
 	p, err := f.CreateMetrics(b.Context(), processortest.NewNopSettings(f.Type()), cfg, next)
 	require.NoError(b, err)
 	require.NoError(b, p.Start(b.Context(), componenttest.NewNopHost()))
-	b.Cleanup(func() { _ = p.Shutdown(b.Context()) })
+	b.Cleanup(func() { require.NoError(b, p.Shutdown(context.Background())) }) // b's context has ended by then
 	return p
 }
 

@@ -16,6 +16,7 @@ require (
 	go.opentelemetry.io/collector/pdata v1.64.0
 	go.opentelemetry.io/collector/processor v1.64.0
 	go.opentelemetry.io/collector/processor/processortest v0.158.0
+	go.uber.org/goleak v1.3.0
 	k8s.io/api v0.35.4
 	k8s.io/apimachinery v0.35.4
 )
