@@ -108,8 +108,13 @@ eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); 
 bench: bench-go bench-kernel ## all benchmarks
 
 .PHONY: bench-go
-bench-go: ## the packages' own benchmarks (BENCHTIME=1s)
+bench-go: bench-k8sattributes ## the packages' own benchmarks (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(UNIT_PACKAGES)
+
+# A module of its own: see test/k8sattributes/go.mod.
+.PHONY: bench-k8sattributes
+bench-k8sattributes: ## flowmonitor beside contrib's k8sattributes processor
+	go -C test/k8sattributes test -run '^$$' -bench . -benchtime $(BENCHTIME) .
 
 # Targets that are not reached fail it, after the document has the figures.
 .PHONY: bench-kernel
@@ -121,6 +126,7 @@ bench-kernel: setup-test build ## what sockops costs, into docs/benchmarks.md (2
 bench-short: build ## each benchmark once, to see that it still runs
 	@mkdir -p out
 	@go test -run '^$$' -bench . -benchtime 1x $(UNIT_PACKAGES) 2>&1 | tee out/bench.log | grep -E '^(Benchmark|FAIL|panic:|---)'
+	@go -C test/k8sattributes test -run '^$$' -bench . -benchtime 1x . | grep -E '^(Benchmark|FAIL|panic:|---)'
 	@go run ./test/bench -short -json out/bench-short.json
 
 .PHONY: fuzz
@@ -184,4 +190,5 @@ tidy: ## go.mod and go.sum of the module and of the tools
 	go mod tidy
 	go -C tools mod tidy
 	go -C tools/deploy mod tidy
+	go -C test/k8sattributes mod tidy
 	@scripts/check-versions.sh go.mod

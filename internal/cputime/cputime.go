@@ -36,16 +36,34 @@ func (s *Stopwatch) Stop(n int) { s.laps = append(s.laps, lap{used() - s.begin, 
 func (s *Stopwatch) Report(b *testing.B, unit string) {
 	var sum time.Duration
 	n := 0
-	each := make([]float64, 0, len(s.laps))
 	for _, l := range s.laps {
 		sum, n = sum+l.used, n+l.n
-		each = append(each, float64(l.used)/float64(l.n))
 	}
 	if n == 0 {
 		return
 	}
-	slices.Sort(each)
+	each := s.sorted()
 	b.ReportMetric(float64(sum)/float64(n), "cpu-ns/"+unit)
 	b.ReportMetric(each[len(each)/2], "median-cpu-ns/"+unit)
 	b.ReportMetric(each[len(each)/10], "p10-cpu-ns/"+unit)
+}
+
+// Ratio gives how many times as long an operation of s takes as one of another, in the
+// median laps of both. It means something when the two were measured in turns.
+func (s *Stopwatch) Ratio(to *Stopwatch) float64 {
+	own, other := s.sorted(), to.sorted()
+	if len(own) == 0 || len(other) == 0 {
+		return 0
+	}
+	return own[len(own)/2] / other[len(other)/2]
+}
+
+// sorted gives the nanoseconds of an operation in each lap.
+func (s *Stopwatch) sorted() []float64 {
+	each := make([]float64, 0, len(s.laps))
+	for _, l := range s.laps {
+		each = append(each, float64(l.used)/float64(l.n))
+	}
+	slices.Sort(each)
+	return each
 }

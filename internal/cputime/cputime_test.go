@@ -28,3 +28,10 @@ func TestWorkTakesProcessorTime(t *testing.T) {
 	assert.GreaterOrEqual(t, s.laps[0].used, 20*time.Millisecond)
 	assert.Equal(t, 10, s.laps[0].n)
 }
+
+func TestARatioIsThatOfTheMedians(t *testing.T) {
+	slow := Stopwatch{laps: []lap{{30, 1}, {900, 1}, {40, 2}}}
+	fast := Stopwatch{laps: []lap{{10, 1}, {5, 1}, {100, 1}}}
+	assert.InDelta(t, 3.0, slow.Ratio(&fast), 1e-9)
+	assert.Zero(t, slow.Ratio(&Stopwatch{}), "nothing to compare with")
+}

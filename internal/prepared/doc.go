@@ -16,5 +16,5 @@
 // those that it knows, and tries out that a change of one point leaves the others as
 // they are. If anything differs, as in another version of pdata or with the feature gate
 // pdata.useProtoPooling, it puts attributes one by one through the public calls. See
-// docs/adr/005-shared-attribute-values.md.
+// docs/adr/006-shared-attribute-values.md.
 package prepared // import "github.com/otel-flowmonitor/flowmonitor/internal/prepared"

@@ -16,12 +16,14 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/pdata/pcommon"
-	"go.opentelemetry.io/collector/processor/processortest"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata/metricdatatest"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
-	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/metadata"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/metadatatest"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
@@ -45,13 +47,16 @@ func holders(of map[string]string) *topology.Topology {
 // timed is a processor whose topologies are stored by hand, at times of its own.
 type timed struct {
 	*flowMonitor
-	now time.Time
+	now       time.Time
+	telemetry *componenttest.Telemetry
 }
 
 func newTimed(t testing.TB) *timed {
-	p, err := newFlowMonitor(createDefaultConfig().(*Config), processortest.NewNopSettings(metadata.Type).TelemetrySettings)
+	tel := componenttest.NewTelemetry()
+	t.Cleanup(func() { assert.NoError(t, tel.Shutdown(context.Background())) })
+	p, err := newFlowMonitor(createDefaultConfig().(*Config), tel.NewTelemetrySettings())
 	require.NoError(t, err)
-	x := &timed{flowMonitor: p, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	x := &timed{flowMonitor: p, telemetry: tel, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	p.engine.now = func() time.Time { return x.now }
 	return x
 }
@@ -112,6 +117,8 @@ func TestAnAddressResolvesByWhenTheFlowWasSeen(t *testing.T) {
 			assert.Equal(t, wantUnresolved, x.says(t, "10.0.0.2", tt.end, flowattr.Unresolved))
 		})
 	}
+	// Of the nine times six are before the present version, with five questions each.
+	metadatatest.AssertEqualProcessorFlowmonitorPointsLate(t, x.telemetry, []metricdata.DataPoint[int64]{{Value: 6 * 5}}, metricdatatest.IgnoreTimestamp())
 }
 
 func TestWhatWasNotDescribedThenIsToldByTheTopologyOfNow(t *testing.T) {

@@ -217,6 +217,7 @@ func TestItReportsWhatItHoldsAndDoes(t *testing.T) {
 	metadatatest.AssertEqualProcessorFlowmonitorCacheCapacity(t, tel, one(defaultMaxCachedFlows), ignore)
 	metadatatest.AssertEqualProcessorFlowmonitorMonitors(t, tel, one(2), ignore)
 	metadatatest.AssertEqualProcessorFlowmonitorMonitorsWithoutResource(t, tel, one(1), ignore)
+	metadatatest.AssertEqualProcessorFlowmonitorTopologyVersions(t, tel, one(1), ignore)
 	metadatatest.AssertEqualProcessorFlowmonitorReloads(t, tel, []metricdata.DataPoint[int64]{
 		{Value: 1, Attributes: attribute.NewSet(attribute.String("source", "topology"), attribute.String("result", "ok"))}}, ignore)
 	age, err := tel.GetMetric("otelcol_processor_flowmonitor_topology_age")

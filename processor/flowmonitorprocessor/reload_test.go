@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -273,6 +274,59 @@ func TestASwapInTheMiddleOfTheStreamMislabelsNothing(t *testing.T) {
 	for i := range 6 {
 		replace(t, file, versions[(i+1)%2])
 		require.Eventually(t, func() bool { return w.reloads("topology", "ok") == int64(i+2) }, patience, 5*time.Millisecond)
+	}
+	cancel()
+	wg.Wait()
+}
+
+// The same for the monitors: both flows of a batch belong to those of one version.
+func TestMonitorsThatChangeInTheMiddleOfTheStreamMislabelNothing(t *testing.T) {
+	dir := t.TempDir()
+	file, list := filepath.Join(dir, "topology.yaml"), filepath.Join(dir, "monitors.yaml")
+	versions := []string{"[{name: old, local: [{type: vpc, id: vpc-1}], remote: [{type: vpc, id: vpc-2}]}]",
+		"[{name: new, local: [{type: vpc, id: vpc-1}], remote: [{type: everywhere}]}, {name: never, local: [{type: vpc, id: vpc-2}]}]"}
+	write(t, file, example(t))
+	write(t, list, versions[0])
+	cfg := createDefaultConfig().(*Config)
+	cfg.Topology.File = configoptional.Some(FileConfig{Path: file})
+	cfg.MonitorsFile = list
+	w := watchFiles(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var seen [2]atomic.Int64
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				md := oneFlow(exampleFlow())
+				oneFlow(exampleFlow()).ResourceMetrics().MoveAndAppendTo(md.ResourceMetrics())
+				if err := w.ConsumeMetrics(ctx, md); err != nil {
+					t.Error(err)
+					return
+				}
+				var names []string
+				for _, rm := range md.ResourceMetrics().All() {
+					v, _ := rm.ScopeMetrics().At(0).Metrics().At(0).Sum().DataPoints().At(0).Attributes().Get(flowattr.Monitors)
+					names = append(names, v.AsString())
+				}
+				switch {
+				case names[0] != names[1]:
+					t.Errorf("%s are of two versions", names)
+				case names[0] == `["old"]`:
+					seen[0].Add(1)
+				case names[0] == `["new"]`:
+					seen[1].Add(1)
+				default:
+					t.Errorf("%s are of no version", names)
+				}
+			}
+		})
+	}
+	for i := range 6 {
+		// Not by the clock: the version in force has to be seen before the next one comes.
+		before := seen[i%2].Load()
+		require.Eventually(t, func() bool { return seen[i%2].Load() > before }, patience, time.Millisecond)
+		replace(t, list, versions[(i+1)%2])
+		require.Eventually(t, func() bool { return w.reloads("monitors", "ok") == int64(i+2) }, patience, 5*time.Millisecond)
 	}
 	cancel()
 	wg.Wait()

@@ -31,6 +31,7 @@ func (p *flowMonitor) count(ctx context.Context, b *batch) {
 		}
 	}
 	add(t.ProcessorFlowmonitorPointsEnriched, b.enriched)
+	add(t.ProcessorFlowmonitorPointsLate, b.late)
 	add(t.ProcessorFlowmonitorPointsPassed, b.passed)
 	add(t.ProcessorFlowmonitorPointsRefused, b.refused)
 	add(t.ProcessorFlowmonitorPointsUnresolved, b.ambiguous, ambiguous)
@@ -64,6 +65,7 @@ func (p *flowMonitor) observe() error {
 			}
 			return nil
 		}),
+		t.RegisterProcessorFlowmonitorTopologyVersionsCallback(gauge(func(e *engine) int64 { return 1 + int64(len(e.past)) })),
 		t.RegisterProcessorFlowmonitorTopologyAgeCallback(p.observeAges),
 		t.RegisterProcessorFlowmonitorSourcesFailingCallback(func(_ context.Context, o metric.Int64Observer) error {
 			o.Observe(int64(p.sources.failures()))

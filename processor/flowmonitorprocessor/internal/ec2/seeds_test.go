@@ -28,21 +28,26 @@ func TestTheSeedsOfTheFuzzTestAreAnswers(t *testing.T) {
 	w := run(t, options(s, accounts(s, world)))
 	require.NoError(t, w.await(t, 1))
 	w.stop()
-	done := map[string]bool{}
+	// Of several calls of an action, which may be made side by side, always the same one.
+	asked := map[string]url.Values{}
 	for _, c := range s.Calls() {
-		if c.Service != "ec2" || c.Region != "eu-west-1" || done[c.Action] || c.Account != "333333333333" {
+		if c.Service != "ec2" || c.Region != "eu-west-1" || c.Account != "333333333333" {
 			continue
 		}
-		done[c.Action] = true
-		name := filepath.Join("testdata", "answers", c.Action+".xml")
+		if before, ok := asked[c.Action]; !ok || c.Form.Encode() < before.Encode() {
+			asked[c.Action] = c.Form
+		}
+	}
+	for action, form := range asked {
+		name := filepath.Join("testdata", "answers", action+".xml")
 		if *update {
-			require.NoError(t, os.WriteFile(name, ask(t, s, c.Form), 0o600))
+			require.NoError(t, os.WriteFile(name, ask(t, s, form), 0o600))
 		}
 		want, err := os.ReadFile(name)
 		require.NoError(t, err)
-		require.Equal(t, string(want), string(ask(t, s, c.Form)), name)
+		require.Equal(t, string(want), string(ask(t, s, form)), name)
 	}
-	require.Greater(t, len(done), 18)
+	require.Greater(t, len(asked), 18)
 }
 
 // ask gives the bytes of an answer.

@@ -39,6 +39,7 @@ type TelemetryBuilder struct {
 	ProcessorFlowmonitorNegativeCacheCapacity   metric.Int64ObservableGauge
 	ProcessorFlowmonitorNegativeCacheEntries    metric.Int64ObservableGauge
 	ProcessorFlowmonitorPointsEnriched          metric.Int64Counter
+	ProcessorFlowmonitorPointsLate              metric.Int64Counter
 	ProcessorFlowmonitorPointsPassed            metric.Int64Counter
 	ProcessorFlowmonitorPointsRefused           metric.Int64Counter
 	ProcessorFlowmonitorPointsUnresolved        metric.Int64Counter
@@ -47,6 +48,7 @@ type TelemetryBuilder struct {
 	ProcessorFlowmonitorSourcesFailing          metric.Int64ObservableGauge
 	ProcessorFlowmonitorTopologyAge             metric.Float64ObservableGauge
 	ProcessorFlowmonitorTopologyEntities        metric.Int64ObservableGauge
+	ProcessorFlowmonitorTopologyVersions        metric.Int64ObservableGauge
 }
 
 // TelemetryBuilderOption applies changes to default builder.
@@ -210,6 +212,21 @@ func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorTopologyEntitiesCal
 	return nil
 }
 
+// RegisterProcessorFlowmonitorTopologyVersionsCallback sets callback for observable ProcessorFlowmonitorTopologyVersions metric.
+func (builder *TelemetryBuilder) RegisterProcessorFlowmonitorTopologyVersionsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorFlowmonitorTopologyVersions, obs: o})
+		return nil
+	}, builder.ProcessorFlowmonitorTopologyVersions)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
 type observerInt64 struct {
 	embedded.Int64Observer
 	inst metric.Int64Observable
@@ -314,6 +331,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		metric.WithUnit("{datapoint}"),
 	)
 	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorPointsLate, err = builder.meter.Int64Counter(
+		"otelcol_processor_flowmonitor_points_late",
+		metric.WithDescription("Data points of flows that were seen while an earlier topology was in use, and were enriched by that one. [Development]"),
+		metric.WithUnit("{datapoint}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorFlowmonitorPointsPassed, err = builder.meter.Int64Counter(
 		"otelcol_processor_flowmonitor_points_passed",
 		metric.WithDescription("Data points passed on untouched, because they are no flow's or already merged. [Development]"),
@@ -360,6 +383,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_processor_flowmonitor_topology_entities",
 		metric.WithDescription("Entities in the topology in use. [Development]"),
 		metric.WithUnit("{entity}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ProcessorFlowmonitorTopologyVersions, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_flowmonitor_topology_versions",
+		metric.WithDescription("Topologies that are held, the one in use and earlier ones for points that are late. [Development]"),
+		metric.WithUnit("{version}"),
 	)
 	errs = errors.Join(errs, err)
 	return &builder, errs

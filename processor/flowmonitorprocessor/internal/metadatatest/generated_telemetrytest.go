@@ -183,6 +183,22 @@ func AssertEqualProcessorFlowmonitorPointsEnriched(t *testing.T, tt *componentte
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }
 
+func AssertEqualProcessorFlowmonitorPointsLate(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_processor_flowmonitor_points_late",
+		Description: "Data points of flows that were seen while an earlier topology was in use, and were enriched by that one. [Development]",
+		Unit:        "{datapoint}",
+		Data: metricdata.Sum[int64]{
+			Temporality: metricdata.CumulativeTemporality,
+			IsMonotonic: true,
+			DataPoints:  dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_processor_flowmonitor_points_late")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
 func AssertEqualProcessorFlowmonitorPointsPassed(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_flowmonitor_points_passed",
@@ -301,6 +317,20 @@ func AssertEqualProcessorFlowmonitorTopologyEntities(t *testing.T, tt *component
 		},
 	}
 	got, err := tt.GetMetric("otelcol_processor_flowmonitor_topology_entities")
+	require.NoError(t, err)
+	metricdatatest.AssertEqual(t, want, got, opts...)
+}
+
+func AssertEqualProcessorFlowmonitorTopologyVersions(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
+	want := metricdata.Metrics{
+		Name:        "otelcol_processor_flowmonitor_topology_versions",
+		Description: "Topologies that are held, the one in use and earlier ones for points that are late. [Development]",
+		Unit:        "{version}",
+		Data: metricdata.Gauge[int64]{
+			DataPoints: dps,
+		},
+	}
+	got, err := tt.GetMetric("otelcol_processor_flowmonitor_topology_versions")
 	require.NoError(t, err)
 	metricdatatest.AssertEqual(t, want, got, opts...)
 }

@@ -60,10 +60,15 @@ func TestSetupTelemetry(t *testing.T) {
 		observer.Observe(1)
 		return nil
 	}))
+	require.NoError(t, tb.RegisterProcessorFlowmonitorTopologyVersionsCallback(func(_ context.Context, observer metric.Int64Observer) error {
+		observer.Observe(1)
+		return nil
+	}))
 	tb.ProcessorFlowmonitorAPIRequests.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorCacheMisses.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorLookups.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorPointsEnriched.Add(context.Background(), 1)
+	tb.ProcessorFlowmonitorPointsLate.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorPointsPassed.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorPointsRefused.Add(context.Background(), 1)
 	tb.ProcessorFlowmonitorPointsUnresolved.Add(context.Background(), 1)
@@ -102,6 +107,9 @@ func TestSetupTelemetry(t *testing.T) {
 	AssertEqualProcessorFlowmonitorPointsEnriched(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorFlowmonitorPointsLate(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorFlowmonitorPointsPassed(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
@@ -124,6 +132,9 @@ func TestSetupTelemetry(t *testing.T) {
 		[]metricdata.DataPoint[float64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 	AssertEqualProcessorFlowmonitorTopologyEntities(t, testTel,
+		[]metricdata.DataPoint[int64]{{Value: 1}},
+		metricdatatest.IgnoreTimestamp())
+	AssertEqualProcessorFlowmonitorTopologyVersions(t, testTel,
 		[]metricdata.DataPoint[int64]{{Value: 1}},
 		metricdatatest.IgnoreTimestamp())
 

@@ -271,3 +271,28 @@ route_tables: [{route_table_id: rtb-1, vpc_id: vpc-1, main: true, routes: [{dest
 	runYAML(t, peer(""), []flow{{"between VPCs or between Regions", host("i-1"), "10.1.1.10", "10.9.1.1", "UNCLASSIFIED", there, "", "vpc-9 - - -", "unknown"}})
 	runYAML(t, peer(", region: eu-west-1"), []flow{{"which the Region tells", host("i-1"), "10.1.1.10", "10.9.1.1", "INTER_VPC", there, "", "vpc-9 - - -", ""}})
 }
+
+func TestTransitGatewaysThatSendAFlowToEachOtherLoseIt(t *testing.T) {
+	runYAML(t, twoVPCs+`
+route_tables: [{route_table_id: rtb-1, vpc_id: vpc-1, main: true, routes: [{destination_cidr_block: 0.0.0.0/0, target: tgw-1}]}]
+transit_gateways:
+  - transit_gateway_id: tgw-1
+    region: eu-west-1
+    attachments:
+      - {transit_gateway_attachment_id: tgw-attach-1, resource_type: vpc, resource_id: vpc-1}
+      - {transit_gateway_attachment_id: tgw-attach-p, resource_type: peering, resource_id: tgw-9}
+    route_tables:
+      - transit_gateway_route_table_id: tgw-rtb-1
+        associations: [tgw-attach-1, tgw-attach-p]
+        routes: [{destination_cidr_block: 10.0.0.0/8, transit_gateway_attachment_id: tgw-attach-p}]
+  - transit_gateway_id: tgw-9
+    region: us-east-1
+    attachments: [{transit_gateway_attachment_id: tgw-attach-p, resource_type: peering, resource_id: tgw-1}]
+    route_tables:
+      - transit_gateway_route_table_id: tgw-rtb-9
+        associations: [tgw-attach-p]
+        routes: [{destination_cidr_block: 10.0.0.0/8, transit_gateway_attachment_id: tgw-attach-p}]
+`, []flow{{"and its path ends where it came back to", host("i-1"), "10.1.1.10", "10.9.0.1", "TRANSIT_GATEWAY",
+		toTransit + "transit_gateway_peering/tgw-attach-p region_edge/us-east-1 transit_gateway/tgw-9 transit_gateway_peering/tgw-attach-p region_edge/eu-west-1 transit_gateway/tgw-1 address/10.9.0.1",
+		"", "- - - -", "unknown"}})
+}

@@ -4,6 +4,8 @@
 package path
 
 import (
+	"slices"
+
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
@@ -21,16 +23,18 @@ func (w *walk) throughTransitGateway(g *topology.TransitGatewayNode) (o outcome,
 			in = a
 		}
 	}
-	for range maxHops {
+	var passed []*topology.TransitGatewayTableNode
+	for {
 		if !g.Described || in == nil {
 			return unknown(), true
 		}
 		if !g.HasTables {
 			return w.attached(g, in), true
 		}
-		if in.Table == nil {
-			return unknown(), true
+		if in.Table == nil || slices.Contains(passed, in.Table) {
+			return unknown(), true // gateways that send it to each other
 		}
+		passed = append(passed, in.Table)
 		route := in.Table.Lookup(w.dst)
 		if route == nil || route.Blackhole || route.Uncertain {
 			return unknown(), true
@@ -50,7 +54,6 @@ func (w *walk) throughTransitGateway(g *topology.TransitGatewayNode) (o outcome,
 			return unknown(), true
 		}
 	}
-	return unknown(), true
 }
 
 // overPeering crosses to the peer transit gateway, and gives the attachment by which
