@@ -22,6 +22,7 @@ type assembly struct {
 	byClass [][]int32          // rows
 	classes []*evidence.Class
 	traffic []float64 // segments of each class
+	waits   []waiting // of each row; nil when no receiver tells
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
 	monitors map[string]*own
 }

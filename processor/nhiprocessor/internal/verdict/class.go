@@ -24,6 +24,7 @@ type classSums struct {
 type exposure struct {
 	host     int32
 	segments float64
+	waiting  // of those who send to it
 }
 
 type loss struct{ segments, lost float64 }
@@ -33,6 +34,7 @@ type view struct {
 	problem        *inference.Problem
 	e              *inference.Explanation
 	byClass        [][]int32 // rows
+	waits          []waiting // of the rows, nil when there are none
 	classes, hosts int
 	origins        []int32 // rows of the assembly that the rows stand for; nil: the same
 }
@@ -102,6 +104,9 @@ func (c *classes) sum(s *classSums, class int32, asObserved bool) {
 				s.hosts[side] = append(hosts, exposure{host: host})
 			}
 			s.hosts[side][at].segments += r.Segments
+			if c.waits != nil && host == r.Remote && r.Service < 0 { // a service's window is its flow control
+				s.hosts[side][at].waiting.add(c.waits[i])
+			}
 			if b := c.e.Blame[i]; side == 0 && b >= 0 {
 				s.suspect[b].segments += r.Segments
 				s.suspect[b].lost += r.Lost

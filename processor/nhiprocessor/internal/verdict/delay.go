@@ -39,6 +39,9 @@ type history struct {
 	median          float32 // of the window at hand
 	now             bool    // there is one
 	load            load
+	rejected        float32 // connections that end refused or reset, in a usual window
+	waited          float32 // the usual share of the time that the sender waits for the reader
+	sending         uint16  // windows that this comes from
 }
 
 // historyOf is what is known of the pair of hosts that a row is of. It is kept with the row's

@@ -112,7 +112,8 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 // look explains the window: its losses, its losses together with those of the window before
 // when either alone leaves a doubt, and its delays.
 func (j *Judge) look(a *assembly) []*view {
-	losses := &view{problem: a.problem, byClass: a.byClass, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	a.waits = waits(a)
+	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
 	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
@@ -130,6 +131,11 @@ func (j *Judge) look(a *assembly) []*view {
 	}
 	for _, v := range views {
 		j.loads.excuse(v, a)
+	}
+	for _, v := range views {
+		if v.origins == nil { // of losses
+			excuseRestarts(v, a, j.config.FalseAlarmRate)
+		}
 	}
 	j.loads.learn(a)
 	learnDelays(a)
@@ -198,6 +204,9 @@ func (m *monitor) verdict(name string, f finding) Monitor {
 		v.State, v.Lack = flowattr.StateInsufficientData, f.lack
 	case m.steady.degraded:
 		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
+	}
+	if v.State == flowattr.StateInsufficientData {
+		v.Cause = flowattr.CauseNone // what else there is may be to blame as well
 	}
 	if v.Cause == flowattr.CauseNone || v.Cause == flowattr.CauseApplication {
 		v.Names = nil

@@ -57,6 +57,7 @@ type judgement struct {
 	// Segments of hosts at the local and at the remote side of the monitor at hand, and
 	// which hosts have any.
 	segments [2][]float64
+	waits    [2][]waiting // of those who send to them
 	seen     [2][]int32
 }
 
@@ -69,6 +70,7 @@ func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
 	}
 	for side := range j.segments {
 		j.segments[side] = make([]float64, len(a.problem.Hosts))
+		j.waits[side] = make([]waiting, len(a.problem.Hosts))
 	}
 	return j
 }
@@ -137,6 +139,8 @@ func (j *judgement) on(o *own) finding {
 		f.outcome, f.lack = thin, LackSegments
 	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
 		f.cause = flowattr.CauseApplication
+	case f.cause == flowattr.CauseNone:
+		f.cause, f.names = j.readers()
 	}
 	return f
 }
@@ -146,6 +150,7 @@ func (j *judgement) expose() {
 	for side := range j.seen {
 		for _, h := range j.seen[side] {
 			j.segments[side][h] = 0
+			j.waits[side][h] = waiting{}
 		}
 		j.seen[side] = j.seen[side][:0]
 	}
@@ -160,6 +165,7 @@ func (j *judgement) expose() {
 					j.seen[side] = append(j.seen[side], h.host)
 				}
 				j.segments[side][h.host] += h.segments
+				j.waits[side][h.host].add(h.waiting)
 			}
 		}
 	}
