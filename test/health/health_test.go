@@ -43,7 +43,8 @@ const (
 
 // TestVerdictsOnRealPacketsAreRight runs scenarios against a collector that plays six hosts. With
 // FLOWMONITOR_HEALTH_RUNS=10 it is all of them so many times, and a table for the document
-// FLOWMONITOR_HEALTH_INTO.
+// FLOWMONITOR_HEALTH_INTO. FLOWMONITOR_HEALTH_SCENARIO picks one by its name, and FLOWMONITOR_HEALTH_TRACE
+// names a file that gets every flow point, to play them again.
 func TestVerdictsOnRealPacketsAreRight(t *testing.T) {
 	runs, all := 1, false
 	if s := os.Getenv("FLOWMONITOR_HEALTH_RUNS"); s != "" {
@@ -201,8 +202,9 @@ func configuration(t *testing.T, f *fleet) string {
 		names = append(names, name)
 		fmt.Fprintf(&receivers, "  %s: {collection_interval: 1s, jitter: 0s, detail: [limits], cgroup_path: %q, resource: {host.id: i-%s}}\n", name, h.CgroupPath(), h.Name())
 	}
-	trace := ""
+	trace, traceFile := "", ""
 	if to := os.Getenv("FLOWMONITOR_HEALTH_TRACE"); to != "" {
+		traceFile = fmt.Sprintf("  file/trace: {path: %q}\n", to)
 		trace = fmt.Sprintf("    metrics/trace: {receivers: [%s], processors: [flowmonitor], exporters: [file/trace]}\n", strings.Join(names, ", "))
 	}
 	return fmt.Sprintf(`
@@ -222,13 +224,12 @@ processors:
       metric: ['not IsMatch(name, "^flow\\.(monitor|component)\\.") and name != "flow.tcp.segments.sent"']
 exporters:
   file: {path: {{output}}, flush_interval: 100ms}
-  file/trace: {path: %q}
-extensions:
+%sextensions:
   health_check: {endpoint: {{health}}}
 service:
   extensions: [health_check]
   telemetry: {metrics: {level: none}}
   pipelines:
     metrics: {receivers: [%s], processors: [flowmonitor, nhi, filter], exporters: [file]}
-%s`, receivers.String(), topology, window, os.Getenv("FLOWMONITOR_HEALTH_TRACE"), strings.Join(names, ", "), trace)
+%s`, receivers.String(), topology, window, traceFile, strings.Join(names, ", "), trace)
 }

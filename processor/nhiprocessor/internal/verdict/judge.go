@@ -113,7 +113,7 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 // when either alone leaves a doubt, and its delays.
 func (j *Judge) look(a *assembly) []*view {
 	a.waits = waits(a)
-	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
 	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
@@ -125,9 +125,14 @@ func (j *Judge) look(a *assembly) []*view {
 		}
 	}
 	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
-	if v := delayed(a); v != nil {
-		v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
-		views = append(views, v)
+	if now, both := delays(a); now != nil {
+		now.e = inference.ExplainDelay(now.problem, j.config.FalseAlarmRate)
+		views = append(views, now)
+		if both != nil {
+			both.e = inference.ReviewDelay(both.problem, j.config.FalseAlarmRate)
+			both.e.Windows = 2
+			views = append(views, both)
+		}
 	}
 	for _, v := range views {
 		j.loads.excuse(v, a)

@@ -58,6 +58,7 @@ type judgement struct {
 	// which hosts have any.
 	segments [2][]float64
 	waits    [2][]waiting // of those who send to them
+	refused  [2][]uint64  // connections to them
 	seen     [2][]int32
 }
 
@@ -71,6 +72,7 @@ func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
 	for side := range j.segments {
 		j.segments[side] = make([]float64, len(a.problem.Hosts))
 		j.waits[side] = make([]waiting, len(a.problem.Hosts))
+		j.refused[side] = make([]uint64, len(a.problem.Hosts))
 	}
 	return j
 }
@@ -151,6 +153,7 @@ func (j *judgement) expose() {
 		for _, h := range j.seen[side] {
 			j.segments[side][h] = 0
 			j.waits[side][h] = waiting{}
+			j.refused[side][h] = 0
 		}
 		j.seen[side] = j.seen[side][:0]
 	}
@@ -166,6 +169,7 @@ func (j *judgement) expose() {
 				}
 				j.segments[side][h.host] += h.segments
 				j.waits[side][h.host].add(h.waiting)
+				j.refused[side][h.host] += h.refused
 			}
 		}
 	}
@@ -217,12 +221,17 @@ func (j *judgement) standing(v *classes) (out standing) {
 	return out
 }
 
+// leastRefused is how many refusals a host is observed by: ten answers that came through leave no
+// more than a chance of one in three for a loss of a tenth.
+const leastRefused = 10
+
 // observed counts the hosts at a side with enough segments to show a fault; hosts with
-// fewer count together.
+// fewer count together. A host that refuses connections is observed: its answers came through, and
+// why there is nothing else from it is known.
 func (j *judgement) observed(side int) (n int) {
 	rest := 0.0
 	for _, h := range j.seen[side] {
-		if s := j.segments[side][h]; s >= j.e.Enough {
+		if s := j.segments[side][h]; s >= j.e.Enough || j.refused[side][h] >= leastRefused {
 			n++
 		} else {
 			rest += s
