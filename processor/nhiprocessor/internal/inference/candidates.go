@@ -48,6 +48,7 @@ type slots struct {
 	all                                     int
 	component                               []int32 // of a directed slot
 	ofPath                                  [][]int32
+	rowsOf, rowsDirected                    []int32 // rows of each path, and of each directed slot
 }
 
 const (
@@ -72,36 +73,64 @@ func newSlots(p *Problem) *slots {
 	s.directed = s.classes + classSlots*len(p.Classes)
 	s.all = s.directed
 	rows, crossing := make([]int32, len(p.Classes)), make([]int32, len(p.Components))
+	s.rowsOf = make([]int32, len(p.Paths))
 	for i := range p.Rows {
-		if r := &p.Rows[i]; r.Class >= 0 && r.Segments > 0 {
-			if rows[r.Class]++; rows[r.Class] == 1 {
-				for _, c := range p.Classes[r.Class].Components {
-					crossing[c]++
-				}
+		r := &p.Rows[i]
+		if r.Class < 0 || r.Segments == 0 {
+			continue
+		}
+		if rows[r.Class]++; rows[r.Class] == 1 {
+			for _, c := range p.Classes[r.Class].Components {
+				crossing[c]++
 			}
+		}
+		if int(r.Path) < len(s.rowsOf) {
+			s.rowsOf[r.Path]++
 		}
 	}
 	number := newNumbering(len(p.Paths))
-	s.ofPath = make([][]int32, len(p.Paths))
-	var arena []int32
+	ends := make([][2]int32, len(p.Paths)) // of each path's slots in all
+	var all []int32
 	for i := range p.Rows {
 		r := &p.Rows[i]
-		if r.Class < 0 || int(r.Path) >= len(s.ofPath) || s.ofPath[r.Path] != nil || r.Segments == 0 {
+		if r.Class < 0 || int(r.Path) >= len(ends) || ends[r.Path][1] > 0 || r.Segments == 0 {
 			continue
 		}
-		if cap(arena)-len(arena) < maxPathSlots {
-			arena = make([]int32, 0, 1<<14)
-		}
-		at := len(arena)
-		arena = s.path(arena, r, rows, crossing, number)
-		s.ofPath[r.Path] = arena[at:len(arena):len(arena)]
+		at := int32(len(all))
+		all = s.path(all, r, rows, crossing, number)
+		ends[r.Path] = [2]int32{at, int32(len(all))}
 	}
+	s.few(all, ends)
 	return s
 }
 
-// maxPathSlots is room for the slots of nearly every path: of ten components that have both zones and
-// VPCs. One with more is no error, only moved.
-const maxPathSlots = 64
+// few takes out directions that too few rows take to tell the network from an end, like such classes,
+// and numbers the others anew.
+func (s *slots) few(all []int32, ends [][2]int32) {
+	number := make([]int32, len(s.component))
+	kept := s.component[:0]
+	for i, n := range s.rowsDirected {
+		number[i] = -1
+		if n >= SharedHosts {
+			number[i] = int32(s.directed + len(kept))
+			kept = append(kept, s.component[i])
+		}
+	}
+	s.component, s.all = kept, s.directed+len(kept)
+	s.ofPath = make([][]int32, len(ends))
+	for path, end := range ends {
+		slots := all[end[0]:end[0]:end[1]]
+		for _, slot := range all[end[0]:end[1]] {
+			if int(slot) >= s.directed {
+				if slot = number[int(slot)-s.directed]; slot < 0 {
+					continue
+				}
+			}
+			slots = append(slots, slot)
+		}
+		s.ofPath[path] = slots
+	}
+}
 
 // path appends the slots that all rows of a path cross. Left out are classes that cannot have
 // hosts enough to tell the network from an end, and directions of components that only one class
@@ -135,7 +164,9 @@ func (s *slots) path(out []int32, r *Row, rows, crossing []int32, number *number
 			if !known {
 				s.all++
 				s.component = append(s.component, c)
+				s.rowsDirected = append(s.rowsDirected, 0)
 			}
+			s.rowsDirected[int(n)-s.directed] += s.rowsOf[r.Path]
 			out = append(out, n)
 		}
 		for _, place := range path.Local {
