@@ -137,11 +137,7 @@ func (j *Judge) look(a *assembly) []*view {
 	for _, v := range views {
 		j.loads.excuse(v, a)
 	}
-	for _, v := range views {
-		if v.origins == nil { // of losses
-			excuseRestarts(v, a, j.config.FalseAlarmRate)
-		}
-	}
+	excuseRestarts(views, a, j.config.FalseAlarmRate)
 	j.loads.learn(a)
 	learnDelays(a)
 	return views

@@ -18,72 +18,95 @@ const (
 	manyResets = 2
 )
 
-// endings of connections to one server.
+// restarts is what became of the connections to one server, and what is lost with it.
 type restarts struct {
 	ended, rejected, usual float64
-	segments, lost         float64
+	known                  bool // what is usual
 }
 
-// restarting says whether the server refuses and resets far more than it does and than is ordinary.
+// restarting says whether a server refuses and resets far more than it does and than is ordinary.
 func (r *restarts) restarting() bool {
-	return r.rejected >= 2 && r.rejected > manyResets*max(r.usual, r.ended*rejectedShare)
+	return r.known && r.rejected >= 2 && r.rejected > manyResets*max(r.usual, r.ended*rejectedShare)
+}
+
+// serverOf is the end that a row's connections were opened to; the local one when that is not known.
+func serverOf(r *inference.Row) int32 {
+	if r.Role == inference.Client {
+		return r.Remote
+	}
+	return r.Local
 }
 
 // excuseRestarts puts down to the application what would else be held against the network: loss that
-// comes with resets, no more of it than those explain, and none at the servers without.
-func excuseRestarts(v *view, a *assembly, rate float64) {
-	for i := range v.e.Suspects {
-		s := &v.e.Suspects[i]
-		if s.Kind == inference.Network && restarted(v, a, s.Rows, rate) {
-			s.Kind = inference.Demand
+// comes with servers that restart, no more of it than the connections that they cut explain, and none
+// at the other servers.
+func excuseRestarts(views []*view, a *assembly, rate float64) {
+	var servers []restarts
+	for _, v := range views {
+		if v.origins != nil {
+			continue // of delays
+		}
+		for i := range v.e.Suspects {
+			s := &v.e.Suspects[i]
+			if s.Kind != inference.Network {
+				continue
+			}
+			if servers == nil {
+				servers = serversOf(a)
+			}
+			if restarted(v, a, servers, s.Rows, rate) {
+				s.Kind = inference.Demand
+			}
 		}
 	}
 }
 
-func restarted(v *view, a *assembly, rows []int32, rate float64) bool {
-	servers := map[int32]*restarts{}
+func serversOf(a *assembly) []restarts {
+	servers := make([]restarts, len(a.problem.Hosts))
+	for i, k := range a.keys {
+		s := &servers[serverOf(&a.problem.Rows[i])]
+		ended, rejected := endingsOf(a.counts[i])
+		s.ended += float64(ended)
+		s.rejected += float64(rejected)
+		h := historyOf(k)
+		s.usual += float64(h.rejected)
+		s.known = s.known || h.load.windows >= judgedAfter
+	}
+	return servers
+}
+
+func restarted(v *view, a *assembly, servers []restarts, rows []int32, rate float64) bool {
+	var of, others inference.Row // the rows of restarting servers, and those of the others
+	var all restarts             // of the restarting servers, also elsewhere
+	counted := map[int32]bool{}
+	resets := 0.0 // beyond the usual, along these rows
 	for _, row := range rows {
 		i := v.origin(row)
 		r := &a.problem.Rows[i]
-		server := r.Local // of flows whose role is not known: each end by itself
-		if r.Role == inference.Client {
-			server = r.Remote
-		}
-		of := servers[server]
-		if of == nil {
-			of = &restarts{}
-			servers[server] = of
-		}
-		ended, rejected := endingsOf(a.counts[i])
-		h := historyOf(a.keys[i])
-		if h.load.windows < judgedAfter {
-			return false // what is usual is not known
-		}
-		of.ended += float64(ended)
-		of.rejected += float64(rejected)
-		of.usual += float64(h.rejected)
-		of.segments += r.Segments
-		of.lost += r.Lost
-	}
-	var all, others restarts
-	for _, s := range servers {
-		if !s.restarting() {
-			others.segments += s.segments
-			others.lost += s.lost
+		at := serverOf(r)
+		server := &servers[at]
+		if !server.restarting() {
+			others.Segments += r.Segments
+			others.Lost += r.Lost
 			continue
 		}
-		all.ended += s.ended
-		all.rejected += s.rejected
-		all.usual += s.usual
-		all.segments += s.segments
-		all.lost += s.lost
+		of.Segments += r.Segments
+		of.Lost += r.Lost
+		_, rejected := endingsOf(a.counts[i])
+		resets += float64(rejected) - float64(historyOf(a.keys[i]).rejected)
+		if !counted[at] {
+			counted[at] = true
+			all.ended += server.ended
+			all.rejected += server.rejected
+			all.usual += server.usual
+		}
 	}
 	ordinary := max(rejectedShare, manyResets*all.usual/max(all.ended, 1))
 	switch {
-	case all.rejected == 0 || ordinary >= 1,
+	case all.rejected == 0, ordinary >= 1,
 		mathext.RegIncBeta(all.rejected, all.ended-all.rejected+1, ordinary) > rate, // that many by chance
-		all.lost-all.segments*v.e.Background > perReset*(all.rejected-all.usual),
-		v.e.Exceeds(others.segments, others.lost, steadyLevel):
+		of.Lost-of.Segments*v.e.Background > perReset*resets,
+		v.e.Exceeds(others.Segments, others.Lost, steadyLevel):
 		return false
 	}
 	return true
