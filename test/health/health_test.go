@@ -191,7 +191,8 @@ func (s *scenario) wrong(v verdict) string {
 	return strings.Join(problems, "; ")
 }
 
-// configuration is that of a collector which plays all hosts, as the demo's.
+// configuration is that of a collector which plays all hosts, as the demo's. With retransmit_type
+// it is told which segments the peer had already: on a busy machine some are sent again that were only late.
 func configuration(t *testing.T, f *fleet) string {
 	topology, err := filepath.Abs("../../examples/demo/topology.yaml")
 	require.NoError(t, err)
@@ -200,7 +201,7 @@ func configuration(t *testing.T, f *fleet) string {
 	for _, h := range f.hosts() {
 		name := "sockops/" + h.Name()
 		names = append(names, name)
-		fmt.Fprintf(&receivers, "  %s: {collection_interval: 1s, jitter: 0s, detail: [limits], cgroup_path: %q, resource: {host.id: i-%s}}\n", name, h.CgroupPath(), h.Name())
+		fmt.Fprintf(&receivers, "  %s: {collection_interval: 1s, jitter: 0s, detail: [limits, retransmit_type], cgroup_path: %q, resource: {host.id: i-%s}}\n", name, h.CgroupPath(), h.Name())
 	}
 	trace, traceFile := "", ""
 	if to := os.Getenv("FLOWMONITOR_HEALTH_TRACE"); to != "" {
