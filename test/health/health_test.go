@@ -135,7 +135,7 @@ func (s *score) condition(t *testing.T, c *condition, said []verdict) {
 	t.Helper()
 	s.injected = c.injected
 	s.runs++
-	n, wrong := 0, 0
+	n, scored, wrong := 0, 0, 0
 	for _, v := range said {
 		if v.end.Add(-window).Before(c.from) || v.end.After(c.to) {
 			continue
@@ -148,8 +148,10 @@ func (s *score) condition(t *testing.T, c *condition, said []verdict) {
 			continue
 		}
 		if v.segments < leastSegments {
-			t.Errorf("%s, window %d: only %d segments crossed the gateway, which says little", c.name, n, v.segments)
+			t.Logf("%s, window %d: only %d segments crossed the gateway: not scored", c.name, n, v.segments)
+			continue
 		}
+		scored++
 		s.windows++
 		s.said[v.state+", "+v.cause]++
 		if s.leastSegments == 0 || v.segments < s.leastSegments {
@@ -163,7 +165,7 @@ func (s *score) condition(t *testing.T, c *condition, said []verdict) {
 		wrong++
 		t.Errorf("%s, window %d: %s: %v", c.name, n, problem, v)
 	}
-	if n <= c.settle {
+	if scored == 0 {
 		t.Errorf("%s: %d windows, none to be scored", c.name, n)
 	} else if wrong == 0 {
 		s.right++

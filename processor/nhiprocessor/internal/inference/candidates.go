@@ -269,11 +269,17 @@ func newCandidates(p *Problem) *candidates {
 	// Join what is crossed by the same rows. Slots are in the order hosts, services,
 	// components, paths, and the first gives the kind: where an end explains the rows as
 	// well as the network, the end does.
-	index := newNumbering(s.all)
+	seenSlots := 0
+	for slot := range sums {
+		if sums[slot].rows > 0 {
+			seenSlots++
+		}
+	}
+	index := newNumbering(seenSlots)
 	of := make([]int32, s.all)
-	last := make([]int32, 0, s.all) // slot of each candidate
+	last := make([]int32, 0, seenSlots) // slot of each candidate
 	cs.slots, cs.next = s, make([]int32, s.all)
-	cs.all = make([]candidate, 0, s.all)
+	cs.all = make([]candidate, 0, seenSlots)
 	for slot := range sums {
 		m := &sums[slot]
 		of[slot], cs.next[slot] = -1, -1

@@ -56,6 +56,7 @@ func assemble(w *evidence.Window) *assembly {
 	var hosts []*evidence.Host
 	services := names{}
 	places := 0
+	var arena []int32 // of the places
 	a.keys = make([]*evidence.Key, 0, len(w.Rows))
 	a.counts = make([]*evidence.Counts, 0, len(w.Rows))
 	p.Rows = make([]inference.Row, 0, len(w.Rows))
@@ -65,10 +66,17 @@ func assemble(w *evidence.Window) *assembly {
 		}
 		return h.Mark.Index
 	}
+	owners := map[*evidence.MonitorSet][]*own{}
 	for k, c := range w.Rows {
-		for _, m := range k.Monitors.Names {
-			o := a.of(m)
-			ended, rejected := endingsOf(c)
+		of, known := owners[k.Monitors]
+		if !known {
+			for _, m := range k.Monitors.Names {
+				of = append(of, a.of(m))
+			}
+			owners[k.Monitors] = of
+		}
+		ended, rejected := endingsOf(c)
+		for _, o := range of {
 			o.ended += ended
 			o.rejected += rejected
 			if k.Attributable {
@@ -82,7 +90,7 @@ func assemble(w *evidence.Window) *assembly {
 			a.class(class, stamp)
 		}
 		if numbered(&k.Path.Mark, stamp, len(p.Paths)) {
-			p.Paths = append(p.Paths, pathOf(k.Path, stamp, &places))
+			p.Paths = append(p.Paths, pathOf(k.Path, stamp, &places, &arena))
 		}
 		n, lost := c.Trials()
 		r := inference.Row{
@@ -164,12 +172,14 @@ func (a *assembly) sort(hosts []*evidence.Host, services names) {
 }
 
 // pathOf numbers a path's ends and the places that they are in.
-func pathOf(p *evidence.Path, stamp uint64, places *int) inference.Path {
+func pathOf(p *evidence.Path, stamp uint64, places *int, arena *[]int32) inference.Path {
 	out := inference.Path{First: -1, Last: -1}
 	if p.First != nil {
 		out.First, out.Last = p.First.Mark.Index, p.Last.Mark.Index // numbered with the class
 	}
-	number := func(at [2]*evidence.Name) (to []int32) {
+	number := func(at [2]*evidence.Name) []int32 {
+		to := *arena
+		from := len(to)
 		for _, n := range at {
 			if n == nil {
 				continue
@@ -179,7 +189,8 @@ func pathOf(p *evidence.Path, stamp uint64, places *int) inference.Path {
 			}
 			to = append(to, n.Mark.Index)
 		}
-		return to
+		*arena = to
+		return to[from:len(to):len(to)]
 	}
 	out.Local, out.Remote = number(p.Local), number(p.Remote)
 	return out

@@ -79,16 +79,19 @@ type pair struct {
 func delays(a *assembly) (now, both *view) {
 	p := a.problem
 	type sum struct {
-		rows               []int32 // the first stands for the pair
+		first              int32 // row that stands for the pair
+		n                  int   // rows
 		rise, delay, limit float64
 		before             slowness
 	}
 	var sums []sum
-	index := map[pair]int32{}
+	index := make(map[pair]int32, len(a.keys)/2)
+	of := make([]int32, len(a.keys)) // of each row its pair, or -1
 	slowNow, slowBefore := 0, 0
 	for i, k := range a.keys {
 		h, t := historyOf(k), a.counts[i].Times
 		before := h.slow
+		of[i] = -1
 		h.now, h.slow = false, notJudged
 		if t == nil {
 			continue
@@ -113,31 +116,34 @@ func delays(a *assembly) (now, both *view) {
 		if !known {
 			at = int32(len(sums))
 			index[key] = at
-			sums = append(sums, sum{})
+			sums = append(sums, sum{first: int32(i)})
 		}
+		of[i] = at
 		s := &sums[at]
 		s.rise += median - float64(h.base)
 		s.delay += math.Exp2(median) - math.Exp2(float64(h.base))
 		s.limit += max(slowRise, slowDeviations*float64(h.deviation))
 		s.before = max(s.before, before)
-		s.rows = append(s.rows, int32(i))
+		s.n++
 		if r.Local == key.first {
-			s.rows[0], s.rows[len(s.rows)-1] = s.rows[len(s.rows)-1], s.rows[0]
+			s.first = int32(i)
 		}
 	}
 	is := make([]slowness, len(sums))
 	for i := range sums {
 		s := &sums[i]
 		is[i] = ordinary
-		if s.rise >= s.limit && s.delay >= slowDelay*float64(len(s.rows)) {
+		if s.rise >= s.limit && s.delay >= slowDelay*float64(s.n) {
 			is[i] = slow
 			slowNow++
 			if s.before == slow {
 				slowBefore++
 			}
 		}
-		for _, row := range s.rows {
-			historyOf(a.keys[row]).slow = is[i]
+	}
+	for i, at := range of {
+		if at >= 0 {
+			historyOf(a.keys[i]).slow = is[at]
 		}
 	}
 	if slowNow < inference.SharedHosts {
@@ -148,10 +154,10 @@ func delays(a *assembly) (now, both *view) {
 		q := *p
 		q.Rows = make([]inference.Row, 0, len(sums))
 		for i := range sums {
-			r := p.Rows[sums[i].rows[0]]
+			r := p.Rows[sums[i].first]
 			if r.Segments, r.Lost = count(&sums[i], is[i]); r.Segments > 0 {
 				q.Rows = append(q.Rows, r)
-				v.origins = append(v.origins, sums[i].rows[0])
+				v.origins = append(v.origins, sums[i].first)
 			}
 		}
 		v.problem = &q
