@@ -179,7 +179,7 @@ func (j *judgement) expose() {
 type standing struct {
 	network, end *inference.Suspect
 	networkFirst bool // the network explains more
-	undetermined bool
+	undetermined bool // what cannot be told is more than what an end explains
 	demand       bool // more traffic than the way bears
 }
 
@@ -195,7 +195,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 			blamed[i].lost += l.lost
 		}
 	}
-	network, end := 0.0, 0.0
+	network, end, unclear := 0.0, 0.0, 0.0
 	for i := range v.e.Suspects {
 		s := &v.e.Suspects[i]
 		if !v.e.Stands(blamed[i].segments, blamed[i].lost) {
@@ -204,7 +204,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 		over := blamed[i].lost - blamed[i].segments*v.e.Background
 		switch s.Kind {
 		case inference.Undetermined:
-			out.undetermined = true
+			unclear += over
 		case inference.Demand:
 			out.demand = true
 		case inference.Network:
@@ -218,6 +218,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 		}
 	}
 	out.networkFirst = network >= end
+	out.undetermined = unclear > end
 	return out
 }
 
