@@ -104,7 +104,7 @@ func Table(scale int) (rows []Row) {
 		c.Shape.Lazy = 0.2
 		add(fmt.Sprintf("clean, background 0.1 %%, bursts of %g", burst), 40, DefaultPlan, c)
 	}
-	add("200 hosts, 0.5 %", 3, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
+	add("200 hosts, 0.5 %", 7, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
 	add("2,000 hosts, 0.5 %", 3, DefaultPlan, large(2000, 6, 4, 8, 4_000_000)...)
 	return rows
 }

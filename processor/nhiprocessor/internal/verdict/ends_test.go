@@ -176,3 +176,23 @@ func TestADelayBetweenThreeHostsASideIsFoundByTheSecondWindow(t *testing.T) {
 		assert.Equal(t, i < 2, m.State == flowattr.StateDegraded, "clean window %d", i)
 	}
 }
+
+// What was nearly as likely goes with the verdict for as long as that holds.
+func TestAVerdictTellsWhatElseItMayHaveBeen(t *testing.T) {
+	f, _, _ := fleet.TwoVPCs(5, 4, 3)
+	for _, flow := range f.Flows {
+		if flow.Client.Subnet == flow.Server.Subnet {
+			flow.Up, flow.Down = 1, 1 // so little that it can be the subnets as well as the gateway
+		}
+	}
+	c := newCourt()
+	f.Faults = []fleet.Fault{fleet.On(tgw, fleet.Loss{Rate: 0.03, Burst: 1})}
+	c.decide(f.Window())
+	m := of(t, c.decide(f.Window()), "web")
+	require.Equal(t, flowattr.StateDegraded, m.State)
+	assert.NotEmpty(t, m.Alternatives)
+	f.Faults = nil
+	assert.Equal(t, m.Alternatives, of(t, c.decide(f.Window()), "web").Alternatives, "still degraded for it")
+	c.decide(f.Window())
+	assert.Empty(t, of(t, c.decide(f.Window()), "web").Alternatives)
+}

@@ -28,6 +28,8 @@ type Monitor struct {
 	Cause string // a flowattr.Cause…
 	// Names are the components to blame, when there are any.
 	Names []string
+	// Alternatives are other explanations of the same that were nearly as likely.
+	Alternatives [][]string
 	// Changed says that state or cause are others than in the window before.
 	Changed bool
 	// Lack is the reason of insufficient_data.
@@ -76,6 +78,7 @@ type monitor struct {
 	steady       steady
 	state, cause string
 	names        []string // of the network fault that it is degraded for
+	alternatives [][]string
 	heard        time.Time
 }
 
@@ -196,21 +199,22 @@ func (j *Judge) admit(a *assembly, end time.Time) (forgotten []Monitor) {
 // also in the clean windows that it takes to leave. A bad window that does not suffice yet
 // has no cause: what cannot be held against an end is not put down to one.
 func (m *monitor) verdict(name string, f finding) Monitor {
-	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names}
+	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names, Alternatives: f.alternatives}
 	if f.outcome == bad {
-		m.names = f.network
+		m.names, m.alternatives = f.network, f.alternatives
 	}
 	switch {
 	case f.outcome == thin && (f.lack != LackDistinction || !m.steady.degraded):
 		v.State, v.Lack = flowattr.StateInsufficientData, f.lack
 	case m.steady.degraded:
 		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
+		v.Alternatives = m.alternatives
 	}
 	if v.State == flowattr.StateInsufficientData {
 		v.Cause = flowattr.CauseNone // what else there is may be to blame as well
 	}
 	if v.Cause == flowattr.CauseNone || v.Cause == flowattr.CauseApplication {
-		v.Names = nil
+		v.Names, v.Alternatives = nil, nil
 	}
 	v.Changed = v.State != m.state || v.Cause != m.cause
 	m.state, m.cause = v.State, v.Cause

@@ -20,12 +20,13 @@ const rejectedShare = 0.05
 
 // finding is what one window says of one monitor, before it is steadied.
 type finding struct {
-	outcome outcome
-	cause   string   // of an end or the application, else CauseNone
-	names   []string // what is to blame
-	lack    Lack     // why it is thin
-	network []string // what is to blame of the network, of a bad window
-	twice   bool     // bad in this window and the one before it together
+	outcome      outcome
+	cause        string     // of an end or the application, else CauseNone
+	names        []string   // what is to blame
+	lack         Lack       // why it is thin
+	alternatives [][]string // that were nearly as likely
+	network      []string   // what is to blame of the network, of a bad window
+	twice        bool       // bad in this window and the one before it together
 }
 
 // Lack says what a verdict lacks: the reason of insufficient_data.
@@ -123,14 +124,14 @@ func (j *judgement) on(o *own) finding {
 		}
 		demand = demand || s.demand
 		if s.end != nil && f.cause == flowattr.CauseNone {
-			f.cause, f.names = j.endCause(s.end, local), s.end.Names
+			f.cause, f.names, f.alternatives = j.endCause(s.end, local), s.end.Names, s.end.Alternatives
 		}
 		if s.network != nil {
 			f.outcome, f.twice = bad, v.e.Windows > 1
 			if s.end == nil || s.networkFirst {
 				f.names = s.network.Names
 			}
-			f.network = s.network.Names
+			f.network, f.alternatives = s.network.Names, s.network.Alternatives
 			return f
 		}
 	}
