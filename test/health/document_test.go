@@ -9,8 +9,13 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 // table is how often what was right.
@@ -55,4 +60,17 @@ func (s scores) write(path string) error {
 	}
 	out := slices.Concat(document[:from+len(opening)], []byte(s.table()), document[to:])
 	return os.WriteFile(path, out, 0o644)
+}
+
+func TestTheTableIsWrittenBetweenItsMarks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "document.md")
+	require.NoError(t, os.WriteFile(file, []byte("before\n"+opening+"old\n"+closing+"after\n"), 0o600))
+	s := scores{all: []*score{{name: "x", runs: 1, right: 1, windows: 2, rightWindows: 1, said: map[string]int{"healthy, none": 2}, detected: []int{1}}}}
+	require.NoError(t, s.write(file))
+	document, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, "before\n"+opening+s.table()+closing+"after\n", string(document))
+	assert.Contains(t, s.table(), "| x | nothing | 1 of 1 | 1 of 2 |")
+	require.NoError(t, os.WriteFile(file, []byte("no marks\n"), 0o600))
+	assert.ErrorContains(t, s.write(file), opening[:10])
 }

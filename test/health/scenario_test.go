@@ -79,7 +79,7 @@ var scenarios = []scenario{
 		state: flowattr.StateHealthy, causes: remoteHost, component: server1,
 	},
 	{
-		name: "slow reader", injected: "one server reads 100 kB/s of each connection", short: true,
+		name: "slow reader", injected: "one server reads 100 kB/s of each connection",
 		begin: slowReader,
 		state: flowattr.StateHealthy, causes: reader,
 	},
@@ -108,15 +108,9 @@ var scenarios = []scenario{
 // slowReader has what the clients send to one server read slowly there: more than the
 // receive buffer holds, so that the senders wait for its window.
 func slowReader(t testing.TB, f *fleet) func() {
-	for c := range f.clients {
-		f.talk(t, c, 0, netlab.ClientConfig{
-			Interval: 8 * interval, Upload: netlab.Exactly(32 * size), Download: netlab.Exactly(size), ServerReadRate: 100_000,
-			Timeout: 4 * time.Second,
-		})
-	}
-	return func() {
-		for c := range f.clients {
-			f.talk(t, c, 0, netlab.ClientConfig{Interval: interval, Upload: netlab.Exactly(size), Download: netlab.Exactly(size)})
-		}
-	}
+	f.retalk(t, 0, netlab.ClientConfig{
+		Interval: 8 * interval, Upload: netlab.Exactly(32 * size), Download: netlab.Exactly(size), ServerReadRate: 100_000,
+		Timeout: 4 * time.Second,
+	})
+	return func() { f.retalk(t, 0, ordinary) }
 }
