@@ -101,8 +101,13 @@ test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done
 
 .PHONY: eval-nhi
-eval-nhi: ## how often the verdicts of nhi are right (docs/health-accuracy.md); TRACE=dir scores a trace, SCALE=3 plays a third
-	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1))
+eval-nhi: ## how often the verdicts of nhi are right, into docs/health-accuracy.md; TRACE=dir scores a trace, SCALE=3 plays a third
+	go run ./processor/nhiprocessor/internal/accuracy/evalnhi $(if $(TRACE),-trace $(TRACE),-table -scale $(or $(SCALE),1) -into docs/health-accuracy.md)
+
+.PHONY: eval-nhi-lab
+eval-nhi-lab: setup-test build ## the same on real packets, every scenario RUNS=10 times, into docs/health-accuracy.md (35 minutes, on a quiet machine)
+	FLOWMONITOR_HEALTH_RUNS=$(or $(RUNS),10) FLOWMONITOR_HEALTH_INTO=$(CURDIR)/docs/health-accuracy.md \
+		scripts/go-test.sh eval-nhi-lab -count=1 -timeout 90m ./test/health
 
 .PHONY: bench
 bench: bench-go bench-kernel ## all benchmarks

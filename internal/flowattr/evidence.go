@@ -12,6 +12,7 @@ const (
 	MetricEvidenceConnections     = "flow.evidence.connections"
 	MetricEvidenceRetransmitting  = "flow.evidence.connections.retransmitting"
 	MetricEvidenceTransferred     = "flow.evidence.data_transferred"
+	MetricEvidenceTime            = "flow.evidence.time"
 	MetricEvidenceRTT             = "flow.evidence.rtt"
 )
 
@@ -52,5 +53,6 @@ var EvidenceMetrics = []Metric{
 	{MetricEvidenceConnections, KindSum, "{connection}", "Connections by what became of them.", evidence(ConnectionEvent, ErrorType)},
 	{MetricEvidenceRetransmitting, KindSum, "{connection}", "Of the active connections, those that retransmitted.", evidence()},
 	{MetricEvidenceTransferred, KindSum, "By", "Payload bytes.", evidence(IODirection)},
+	{MetricEvidenceTime, KindSum, "s", "What senders waited for, by `flow.limit`.", evidence(Limit)},
 	{MetricEvidenceRTT, KindExponentialHistogram, "s", "Round-trip times. With `flow.aggregated`: of all flows of a monitor.", evidence()},
 }

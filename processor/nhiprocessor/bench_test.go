@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/processor/processortest"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/cputime"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/fleet"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/metadata"
 )
@@ -30,12 +31,15 @@ func BenchmarkConsumeMetrics(b *testing.B) {
 			md := fleet.Points(f.Window(), time.Now().Add(-time.Second), time.Now())
 			require.NoError(b, p.ConsumeMetrics(b.Context(), md))
 			b.ReportAllocs()
+			var watch cputime.Stopwatch
 			for b.Loop() {
+				watch.Start()
 				if err := p.ConsumeMetrics(b.Context(), md); err != nil {
 					b.Fatal(err)
 				}
+				watch.Stop(md.DataPointCount())
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*md.DataPointCount()), "ns/point")
+			watch.Report(b, "point")
 		})
 	}
 }

@@ -139,7 +139,7 @@ func (p *nhi) tell(d *verdict.Decision) {
 		m := &d.Monitors[i]
 		if m.Changed {
 			p.log.Info("verdict changed", zap.String("monitor", m.Name), zap.String("state", m.State),
-				zap.String("cause", m.Cause), zap.Strings("components", m.Names), zap.Stringer("lack", m.Lack))
+				zap.String("cause", m.Cause), zap.Strings("components", m.Names), zap.Any("alternatives", m.Alternatives), zap.Stringer("lack", m.Lack))
 		}
 	}
 }

@@ -27,6 +27,7 @@ type observation struct {
 
 	identity                         evidence.Identity
 	phase, errorType, retransmitType string
+	limit                            string
 }
 
 // observed is one point that counts.
@@ -98,6 +99,7 @@ var readers = map[string]func(*observation) evidence.Field{
 	flowattr.MetricConnectionsClosed:         (*observation).closing,
 	flowattr.MetricConnectionsActive:         always(evidence.Active),
 	flowattr.MetricConnectionsRetransmitting: always(evidence.Retransmitting),
+	flowattr.MetricTime:                      (*observation).waiting,
 }
 
 // evidenceReaders are the same of what another stage of role evidence has summed up.
@@ -108,6 +110,7 @@ var evidenceReaders = map[string]func(*observation) evidence.Field{
 	flowattr.MetricEvidenceConnections:     (*observation).connection,
 	flowattr.MetricEvidenceRetransmitting:  always(evidence.Retransmitting),
 	flowattr.MetricEvidenceTransferred:     (*observation).transferred,
+	flowattr.MetricEvidenceTime:            (*observation).waiting,
 }
 
 func (o *observation) connection() evidence.Field {
@@ -129,6 +132,16 @@ func (o *observation) transferred() evidence.Field {
 		return evidence.Received
 	}
 	return evidence.Sent
+}
+
+func (o *observation) waiting() evidence.Field {
+	switch o.limit {
+	case flowattr.LimitReceiverWindow:
+		return evidence.ReceiverWindow
+	case flowattr.LimitSendBuffer:
+		return evidence.SendBuffer
+	}
+	return evidence.Busy
 }
 
 func always(f evidence.Field) func(*observation) evidence.Field {
@@ -196,13 +209,17 @@ func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.
 		o.uncounted[cumulative] += points(m)
 		return
 	}
+	units := 1.0
+	if name == flowattr.MetricTime || name == flowattr.MetricEvidenceTime {
+		units = evidence.TimeUnits
+	}
 	dps := m.Sum().DataPoints()
 	for i := range dps.Len() {
 		dp := dps.At(i)
 		if dp.Flags().NoRecordedValue() {
 			continue
 		}
-		value, ok := count(dp)
+		value, ok := count(dp, units)
 		if !ok {
 			o.uncounted[malformed]++
 			continue
@@ -217,7 +234,7 @@ func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.
 func (o *observation) identify(attributes pcommon.Map, host string, table *evidence.Table) *observed {
 	id := &o.identity
 	id.Reset()
-	o.phase, o.errorType, o.retransmitType, o.event, o.direction = "", "", "", "", ""
+	o.phase, o.errorType, o.retransmitType, o.event, o.direction, o.limit = "", "", "", "", "", ""
 	o.addresses = o.addresses[:0]
 	for k, v := range attributes.All() {
 		switch k {
@@ -274,6 +291,8 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			o.phase = v.Str()
 		case flowattr.ErrorType:
 			o.errorType = v.Str()
+		case flowattr.Limit:
+			o.limit = v.Str()
 		case flowattr.RetransmitType:
 			o.retransmitType = v.Str()
 		}
@@ -333,20 +352,26 @@ func appendAll(to []string, v pcommon.Value) []string {
 	return to
 }
 
-// count is a point's value as a count.
-func count(dp pmetric.NumberDataPoint) (uint64, bool) {
+// count is a point's value as a count of units, of which one of the metric's unit is so many.
+func count(dp pmetric.NumberDataPoint, units float64) (uint64, bool) {
 	switch dp.ValueType() {
 	case pmetric.NumberDataPointValueTypeInt:
 		v := dp.IntValue()
-		return uint64(v), v >= 0 && v <= maxValue
-	case pmetric.NumberDataPointValueTypeDouble:
-		v := dp.DoubleValue()
-		if !(v >= 0 && v <= maxValue) { // false for NaN, too
-			return 0, false
+		if units == 1 || v == 0 {
+			return uint64(v), v >= 0 && v <= maxValue
 		}
-		return uint64(math.Round(v)), true
+		return rounded(float64(v) * units)
+	case pmetric.NumberDataPointValueTypeDouble:
+		return rounded(dp.DoubleValue() * units)
 	}
 	return 0, false
+}
+
+func rounded(v float64) (uint64, bool) {
+	if !(v >= 0 && v <= maxValue) { // false for NaN, too
+		return 0, false
+	}
+	return uint64(math.Round(v)), true
 }
 
 // points counts the points of a metric of any type.

@@ -6,6 +6,7 @@ package nhiprocessor
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/report"
 )
 
 func TestEachMetricIsTheCountItIs(t *testing.T) {
@@ -57,6 +59,51 @@ func TestEachMetricIsTheCountItIs(t *testing.T) {
 			assert.Equal(t, uint64(10), o.points[0].value)
 			assert.Equal(t, []string{"m"}, o.points[0].set.Names)
 		})
+	}
+}
+
+// What senders wait for comes in seconds, at one stage and from one stage to the next, and is
+// the same at both.
+func TestTimesAreCountedInMicroseconds(t *testing.T) {
+	for _, tt := range []struct {
+		limit string
+		value float64
+		want  evidence.Field
+		units uint64
+	}{
+		{flowattr.LimitBusy, 0.25, evidence.Busy, 250_000},
+		{flowattr.LimitReceiverWindow, 59.999999, evidence.ReceiverWindow, 59_999_999},
+		{flowattr.LimitSendBuffer, 0.000001, evidence.SendBuffer, 1},
+	} {
+		t.Run(tt.limit, func(t *testing.T) {
+			table := evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10})
+			o := &observation{}
+			o.read(batch(func(m pmetric.Metric, p pmetric.NumberDataPoint) {
+				m.SetName(flowattr.MetricTime)
+				p.SetDoubleValue(tt.value)
+				p.Attributes().PutStr(flowattr.Limit, tt.limit)
+			}), table)
+			require.Len(t, o.points, 1)
+			assert.Equal(t, tt.want, o.points[0].field)
+			assert.Equal(t, tt.units, o.points[0].value)
+
+			w := evidence.NewWindow()
+			w.Row(o.points[0].key, 10).Add(o.points[0].field, o.points[0].value)
+			next := &observation{verdict: true}
+			next.read(report.NewWriter("i", "s", "v").Evidence(w, time.Unix(0, 0), time.Unix(60, 0)), table)
+			require.Len(t, next.points, 1)
+			assert.Equal(t, tt.want, next.points[0].field)
+			assert.Equal(t, tt.units, next.points[0].value)
+		})
+	}
+	for name, value := range map[string]float64{"negative": -1, "not a number": math.NaN(), "longer than can be": 1e12} {
+		o := &observation{}
+		o.read(batch(func(m pmetric.Metric, p pmetric.NumberDataPoint) {
+			m.SetName(flowattr.MetricTime)
+			p.SetDoubleValue(value)
+		}), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}))
+		assert.Empty(t, o.points, name)
+		assert.Equal(t, int64(1), o.uncounted[malformed], name)
 	}
 }
 

@@ -107,6 +107,8 @@ func (o *Observed) count(c *evidence.Counts) {
 	c.Add(evidence.ClosedReset, uint64(o.Resets))
 	c.Add(evidence.Active, uint64(o.Active))
 	c.Add(evidence.Retransmitting, uint64(o.Retransmitting))
+	c.Add(evidence.Busy, uint64((o.Busy-o.ReceiverLimited)*evidence.TimeUnits))
+	c.Add(evidence.ReceiverWindow, uint64(o.ReceiverLimited*evidence.TimeUnits))
 	if o.RTTCount > 0 {
 		c.AddRTT(evidence.RTT{Count: o.RTTCount, Sum: o.RTTSum, Min: o.RTTMin})
 		for i, n := range o.RTT {

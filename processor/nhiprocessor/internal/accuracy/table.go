@@ -90,8 +90,8 @@ func Table(scale int) (rows []Row) {
 	for i, burst := range []float64{1, 3, 10} {
 		add(fmt.Sprintf("0.1 %%, background 0.02 %%, bursts of %g", burst), 6, DefaultPlan, cells(lossKinds, 0.001, burst, 0.0002, 1_000_000, i)...)
 	}
-	add("delay + 25 %", 40, DefaultPlan, cells([]Kind{Delay25}, 0.005, 3, 0.001, 10_000, 0)...)
-	add("delay + 100 %", 40, DefaultPlan, cells([]Kind{Delay100}, 0.005, 3, 0.001, 10_000, 1)...)
+	add("delay + 25 %", 110, DefaultPlan, cells([]Kind{Delay25}, 0.005, 3, 0.001, 10_000, 0)...)
+	add("delay + 100 %", 60, DefaultPlan, cells([]Kind{Delay100}, 0.005, 3, 0.001, 10_000, 1)...)
 	slow := cells([]Kind{Delay100}, 0.005, 3, 0.001, 10_000, 0)
 	slow[0].Ramp = 40
 	add("delay + 100 %, growing over 40 windows", 8, Plan{Clean: 12, Fault: 52}, slow...)
@@ -104,7 +104,7 @@ func Table(scale int) (rows []Row) {
 		c.Shape.Lazy = 0.2
 		add(fmt.Sprintf("clean, background 0.1 %%, bursts of %g", burst), 40, DefaultPlan, c)
 	}
-	add("200 hosts, 0.5 %", 3, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
+	add("200 hosts, 0.5 %", 7, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
 	add("2,000 hosts, 0.5 %", 3, DefaultPlan, large(2000, 6, 4, 8, 4_000_000)...)
 	return rows
 }

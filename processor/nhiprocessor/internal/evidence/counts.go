@@ -28,8 +28,15 @@ const (
 	ClosedOther
 	Active         // connections that sent
 	Retransmitting // of those, the ones that retransmitted
+	// What senders waited for, in µs.
+	Busy           // acknowledgements
+	ReceiverWindow // the peer to read
+	SendBuffer     // room in their own buffer
 	NumFields
 )
+
+// TimeUnits is how many units of the times are a second.
+const TimeUnits = 1e6
 
 // Counts is what the flows of one key did in one window. All of it is additive.
 type Counts struct {
@@ -114,6 +121,13 @@ func (c *Counts) Trials() (segments, lost uint64) {
 		segments = saturated(segments, saturated(c.N[Attempted], c.N[RetransmittedConnect]))
 	}
 	return max(segments, lost), lost
+}
+
+// Sending is for how long senders had something to send, and for how much of that they waited for the
+// peer to read, in µs.
+func (c *Counts) Sending() (all, waited uint64) {
+	waited = c.N[ReceiverWindow]
+	return saturated(waited, saturated(c.N[Busy], c.N[SendBuffer])), waited
 }
 
 func saturated(a, b uint64) uint64 {

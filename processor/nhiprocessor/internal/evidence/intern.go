@@ -42,10 +42,15 @@ func (t *Table) path(components []string, at Places, service string) *Path {
 	p.Places = Places{strings.Clone(at.LocalZone), strings.Clone(at.LocalVPC), strings.Clone(at.RemoteZone), strings.Clone(at.RemoteVPC)}
 	t.bytes += len(service) + p.Places.bytes()
 	for i, c := range components {
-		p.Components[i] = strings.Clone(c)
 		t.bytes += len(c)
-		t.components[p.Components[i]]++
+		p.Last = ref(t.components, c)
+		p.Components[i] = p.Last.Text
+		if i == 0 {
+			p.First = p.Last
+		}
 	}
+	p.Local = [2]*Name{ref(t.zones, p.Places.LocalZone), ref(t.vpcs, p.Places.LocalVPC)}
+	p.Remote = [2]*Name{ref(t.zones, p.Places.RemoteZone), ref(t.vpcs, p.Places.RemoteVPC)}
 	// A path and its reverse are one class, also where a component between the ends stands
 	// in another place on the way back. Which end is which is told by what is next to it.
 	sorted := slices.Sorted(slices.Values(p.Components))
@@ -64,12 +69,38 @@ func (t *Table) path(components []string, at Places, service string) *Path {
 	p.Class = t.classes[key]
 	if p.Class == nil {
 		p.Class = &Class{Components: sorted, Service: p.service, Palindrome: ends == 0 && service == "", key: key}
+		for _, c := range sorted {
+			p.Class.Names = append(p.Class.Names, t.components[c])
+		}
 		t.classes[key] = p.Class
 		t.bytes += len(key)
 	}
 	p.Class.refs++
 	t.paths[h] = append(t.paths[h], p)
 	return p
+}
+
+// ref gives the name of a text and holds it; nil for none.
+func ref(names map[string]*Name, text string) *Name {
+	if text == "" {
+		return nil
+	}
+	n := names[text]
+	if n == nil {
+		n = &Name{Text: strings.Clone(text)}
+		names[n.Text] = n
+	}
+	n.refs++
+	return n
+}
+
+func release(names map[string]*Name, n *Name) {
+	if n == nil {
+		return
+	}
+	if n.refs--; n.refs == 0 {
+		delete(names, n.Text)
+	}
 }
 
 func (p *Places) bytes() int {

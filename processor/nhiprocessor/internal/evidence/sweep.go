@@ -87,7 +87,11 @@ func (t *Table) releasePath(p *Path) {
 	t.bytes -= len(p.service) + p.Places.bytes()
 	for _, c := range p.Components {
 		t.bytes -= len(c)
-		unref(t.components, c)
+		release(t.components, t.components[c])
+	}
+	for _, at := range [...][2]*Name{p.Local, p.Remote} {
+		release(t.zones, at[0])
+		release(t.vpcs, at[1])
 	}
 	if c := p.Class; c.refs > 1 {
 		c.refs--

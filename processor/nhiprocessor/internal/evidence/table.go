@@ -43,9 +43,20 @@ func (h *Host) Resolved() *Host {
 	return h
 }
 
+// Name is the name of something that many paths have in common: a component, a zone or a VPC.
+type Name struct {
+	Text string
+	Mark Mark
+	refs int
+}
+
 // Path is the shared components that flows cross, from the local end to the remote one.
 type Path struct {
 	Components []string
+	// First and Last are the components at its ends, nil without any, and Local and Remote the zone and
+	// the VPC that the ends are in, nil where not known.
+	First, Last   *Name
+	Local, Remote [2]*Name
 	// Class is the same for both directions of a path; Forward says which one this is.
 	Class   *Class
 	Forward bool
@@ -60,6 +71,7 @@ type Path struct {
 // a service may be the service, and says nothing of what else crosses the same components.
 type Class struct {
 	Components []string // sorted
+	Names      []*Name  // the same
 	Service    string   // "" for none
 	Palindrome bool     // both ends are the same place, for instance one subnet
 	Mark       Mark
@@ -182,17 +194,18 @@ const (
 
 // Table interns identities. What is not seen for a few windows is dropped by [Table.Sweep].
 type Table struct {
-	limits     Limits
-	flows      map[uint64]*flow
-	n, bytes   int
-	generation uint64
-	keys       map[keyID]*Key
-	hosts      map[hostKey]*Host
-	paths      map[uint64][]*Path
-	classes    map[string]*Class
-	components map[string]int // references
-	sets       map[uint64][]*MonitorSet
-	monitors   map[string]int // references
+	limits      Limits
+	flows       map[uint64]*flow
+	n, bytes    int
+	generation  uint64
+	keys        map[keyID]*Key
+	hosts       map[hostKey]*Host
+	paths       map[uint64][]*Path
+	classes     map[string]*Class
+	components  map[string]*Name
+	zones, vpcs map[string]*Name
+	sets        map[uint64][]*MonitorSet
+	monitors    map[string]int // references
 }
 
 // NewTable makes an empty table.
@@ -204,7 +217,9 @@ func NewTable(l Limits) *Table {
 		hosts:      map[hostKey]*Host{},
 		paths:      map[uint64][]*Path{},
 		classes:    map[string]*Class{},
-		components: map[string]int{},
+		components: map[string]*Name{},
+		zones:      map[string]*Name{},
+		vpcs:       map[string]*Name{},
 		sets:       map[uint64][]*MonitorSet{},
 		monitors:   map[string]int{},
 	}
@@ -258,7 +273,7 @@ func (f *flow) same(id *Identity) bool {
 
 func (t *Table) newComponents(path []string) (n int) {
 	for _, c := range path {
-		if t.components[c] == 0 {
+		if t.components[c] == nil {
 			n++
 		}
 	}
@@ -319,5 +334,5 @@ func (f *flow) own(s string) string {
 // Empty says that the table holds nothing at all.
 func (t *Table) Empty() bool {
 	return t.n == 0 && t.bytes == 0 && len(t.flows) == 0 && len(t.keys) == 0 && len(t.hosts) == 0 && len(t.paths) == 0 &&
-		len(t.classes) == 0 && len(t.components) == 0 && len(t.sets) == 0 && len(t.monitors) == 0
+		len(t.classes) == 0 && len(t.components) == 0 && len(t.zones) == 0 && len(t.vpcs) == 0 && len(t.sets) == 0 && len(t.monitors) == 0
 }

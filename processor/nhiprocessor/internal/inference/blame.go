@@ -11,9 +11,10 @@ import (
 // accept blames c, the at-th in order.
 func (s *search) accept(c *candidate, at int) {
 	names := s.names(c)
+	confidence, alternatives := s.confidence(c, names, at)
 	suspect := Suspect{
 		Kind: c.kind, Names: names, Hosts: c.hosts, Service: len(c.services) > 0, Segments: c.n, Lost: c.k, Rate: c.k / c.n,
-		Confidence: s.confidence(c, names, at),
+		Confidence: confidence, Alternatives: alternatives,
 	}
 	s.blameRows(c, &suspect)
 }
@@ -38,9 +39,13 @@ func (s *search) blameRows(c *candidate, suspect *Suspect) {
 	s.suspects = append(s.suspects, *suspect)
 }
 
+// nearlyAsLikely is the likelihood from which on another explanation is told of, as a share of that
+// of the one that was taken: one in twenty.
+const nearlyAsLikely = 0.05
+
 // confidence is the share of c's likelihood among the explanations of the same loss that
 // were not ruled out.
-func (s *search) confidence(c *candidate, names []string, at int) float64 {
+func (s *search) confidence(c *candidate, names []string, at int) (share float64, alternatives [][]string) {
 	others, weighed := 0.0, 0
 	for _, i := range s.order[at+1:] {
 		if weighed == rivals {
@@ -54,10 +59,14 @@ func (s *search) confidence(c *candidate, names []string, at int) float64 {
 		}
 		weighed++
 		if s.verdictOn(o) != contradicted {
-			others += math.Exp(s.scores[i] - s.scores[s.order[at]])
+			likely := math.Exp(s.scores[i] - s.scores[s.order[at]])
+			others += likely
+			if likely >= nearlyAsLikely {
+				alternatives = append(alternatives, s.names(o))
+			}
 		}
 	}
-	return 1 / (1 + others)
+	return 1 / (1 + others), alternatives
 }
 
 // common counts the losses of rows that both cross.

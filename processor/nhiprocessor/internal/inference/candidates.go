@@ -22,6 +22,8 @@ type candidate struct {
 	rows       []int32
 	n, k       float64 // of the rows that nothing is blamed for yet
 	size       int32   // rows
+	slot       int32   // the first of those joined; the others follow it in candidates.next
+	described  bool
 	rejected   bool
 }
 
@@ -32,6 +34,10 @@ type candidates struct {
 	ofRow, start []int32
 	network      int // how many are network candidates
 	ofService    []int32
+	slots        *slots
+	next         []int32 // the slot after one that is joined with it, or -1
+	listed       bool    // the candidates have their rows
+	counted      bool    // and the sums of the problem that they were listed for
 }
 
 // slots number the candidates before those crossed by the same rows are joined: hosts, services,
@@ -42,6 +48,7 @@ type slots struct {
 	all                                     int
 	component                               []int32 // of a directed slot
 	ofPath                                  [][]int32
+	rowsOf, rowsDirected                    []int32 // rows of each path, and of each directed slot
 }
 
 const (
@@ -66,33 +73,70 @@ func newSlots(p *Problem) *slots {
 	s.directed = s.classes + classSlots*len(p.Classes)
 	s.all = s.directed
 	rows, crossing := make([]int32, len(p.Classes)), make([]int32, len(p.Components))
-	for i := range p.Rows {
-		if r := &p.Rows[i]; r.Class >= 0 && r.Segments > 0 {
-			if rows[r.Class]++; rows[r.Class] == 1 {
-				for _, c := range p.Classes[r.Class].Components {
-					crossing[c]++
-				}
-			}
-		}
-	}
-	number := map[uint64]int32{}
-	s.ofPath = make([][]int32, len(p.Paths))
+	s.rowsOf = make([]int32, len(p.Paths))
 	for i := range p.Rows {
 		r := &p.Rows[i]
-		if r.Class < 0 || int(r.Path) >= len(s.ofPath) || s.ofPath[r.Path] != nil || r.Segments == 0 {
+		if r.Class < 0 || r.Segments == 0 {
 			continue
 		}
-		s.ofPath[r.Path] = s.path(r, rows, crossing, number)
+		if rows[r.Class]++; rows[r.Class] == 1 {
+			for _, c := range p.Classes[r.Class].Components {
+				crossing[c]++
+			}
+		}
+		if int(r.Path) < len(s.rowsOf) {
+			s.rowsOf[r.Path]++
+		}
 	}
+	number := newNumbering(len(p.Paths))
+	ends := make([][2]int32, len(p.Paths)) // of each path's slots in all
+	var all []int32
+	for i := range p.Rows {
+		r := &p.Rows[i]
+		if r.Class < 0 || int(r.Path) >= len(ends) || ends[r.Path][1] > 0 || r.Segments == 0 {
+			continue
+		}
+		at := int32(len(all))
+		all = s.path(all, r, rows, crossing, number)
+		ends[r.Path] = [2]int32{at, int32(len(all))}
+	}
+	s.few(all, ends)
 	return s
 }
 
-// path lists the slots that all rows of a path cross. Left out are classes that cannot have
+// few takes out directions that too few rows take to tell the network from an end, like such classes,
+// and numbers the others anew.
+func (s *slots) few(all []int32, ends [][2]int32) {
+	number := make([]int32, len(s.component))
+	kept := s.component[:0]
+	for i, n := range s.rowsDirected {
+		number[i] = -1
+		if n >= SharedHosts {
+			number[i] = int32(s.directed + len(kept))
+			kept = append(kept, s.component[i])
+		}
+	}
+	s.component, s.all = kept, s.directed+len(kept)
+	s.ofPath = make([][]int32, len(ends))
+	for path, end := range ends {
+		slots := all[end[0]:end[0]:end[1]]
+		for _, slot := range all[end[0]:end[1]] {
+			if int(slot) >= s.directed {
+				if slot = number[int(slot)-s.directed]; slot < 0 {
+					continue
+				}
+			}
+			slots = append(slots, slot)
+		}
+		s.ofPath[path] = slots
+	}
+}
+
+// path appends the slots that all rows of a path cross. Left out are classes that cannot have
 // hosts enough to tell the network from an end, and directions of components that only one class
 // crosses, which are that class's.
-func (s *slots) path(r *Row, rows, crossing []int32, number map[uint64]int32) []int32 {
+func (s *slots) path(out []int32, r *Row, rows, crossing []int32, number *numbering) []int32 {
 	class, path := &s.p.Classes[r.Class], &s.p.Paths[r.Path]
-	out := make([]int32, 0, 3*len(class.Components)+2)
 	for _, c := range class.Components {
 		out = append(out, int32(s.components)+c)
 	}
@@ -116,13 +160,13 @@ func (s *slots) path(r *Row, rows, crossing []int32, number map[uint64]int32) []
 		}
 		directed := func(place int32, into uint64) {
 			key := uint64(c)<<32 | uint64(place)<<1 | into
-			n, known := number[key]
+			n, known := number.of(key, int32(s.all))
 			if !known {
-				n = int32(s.all)
 				s.all++
 				s.component = append(s.component, c)
-				number[key] = n
+				s.rowsDirected = append(s.rowsDirected, 0)
 			}
+			s.rowsDirected[int(n)-s.directed] += s.rowsOf[r.Path]
 			out = append(out, n)
 		}
 		for _, place := range path.Local {
@@ -200,6 +244,7 @@ func newCandidates(p *Problem) *candidates {
 	type sum struct {
 		hash, hash2 uint64
 		rows        int32
+		n, k        float64
 	}
 	sums := make([]sum, s.all)
 	cs := &candidates{start: make([]int32, len(p.Rows)+1), ofRow: make([]int32, 0, 16*len(p.Rows))}
@@ -216,59 +261,108 @@ func newCandidates(p *Problem) *candidates {
 			m.hash += h
 			m.hash2 ^= h2
 			m.rows++
+			m.n += r.Segments
+			m.k += r.Lost
 		}
 	}
 
 	// Join what is crossed by the same rows. Slots are in the order hosts, services,
 	// components, paths, and the first gives the kind: where an end explains the rows as
 	// well as the network, the end does.
-	index := make(map[sum]int32, s.all)
-	of := make([]int32, s.all)
-	room := 0
+	seenSlots := 0
 	for slot := range sums {
-		m := sums[slot]
-		of[slot] = -1
+		if sums[slot].rows > 0 {
+			seenSlots++
+		}
+	}
+	index := newNumbering(seenSlots)
+	of := make([]int32, s.all)
+	last := make([]int32, 0, seenSlots) // slot of each candidate
+	cs.slots, cs.next = s, make([]int32, s.all)
+	cs.all = make([]candidate, 0, seenSlots)
+	for slot := range sums {
+		m := &sums[slot]
+		of[slot], cs.next[slot] = -1, -1
 		if m.rows == 0 {
 			continue
 		}
-		c, known := index[m]
+		c, known := index.of(m.hash^m.hash2<<1^uint64(m.rows), int32(len(cs.all)))
 		if !known {
-			c = int32(len(cs.all))
-			index[m] = c
-			room += int(m.rows)
-			cs.all = append(cs.all, candidate{kind: s.kind(slot), class: -1, size: m.rows})
+			kind := s.kind(slot)
+			if kind == Network {
+				cs.network++
+			}
+			cs.all = append(cs.all, candidate{kind: kind, class: -1, size: m.rows, slot: int32(slot), n: m.n, k: m.k})
+			last = append(last, int32(slot))
+		} else {
+			cs.next[last[c]] = int32(slot)
+			last[c] = int32(slot)
 		}
 		of[slot] = c
-		s.name(slot, &cs.all[c])
+	}
+	seen := last // from here on: the row that a candidate was seen at last
+	for c := range seen {
+		seen[c] = -1
+	}
+	for i := range p.Rows {
+		row := cs.ofRow[cs.start[i]:cs.start[i+1]]
+		for j, slot := range row {
+			// A row crosses slots that were joined once each: take it once.
+			c := of[slot]
+			row[j] = c
+			if seen[c] == int32(i) {
+				row[j] = -1
+			}
+			seen[c] = int32(i)
+		}
+	}
+	cs.counted = true
+	cs.ofService = slices.Clone(of[s.services:s.components])
+	return cs
+}
+
+// list gives the candidates their rows. Most windows have nothing that asks for them.
+func (cs *candidates) list() {
+	if cs.listed {
+		return
+	}
+	cs.listed = true
+	room := 0
+	for i := range cs.all {
+		room += int(cs.all[i].size)
 	}
 	arena := make([]int32, room)
 	for i := range cs.all {
 		c := &cs.all[i]
 		c.rows, arena = arena[:0:c.size], arena[c.size:]
-		if c.kind == Network {
-			cs.network++
-		}
 	}
-	for i := range p.Rows {
-		row := cs.ofRow[cs.start[i]:cs.start[i+1]]
-		for j, slot := range row {
-			c := of[slot]
-			row[j] = c
-			// A row crosses slots that were joined once each: take it once.
-			if rows := cs.all[c].rows; len(rows) == 0 || rows[len(rows)-1] != int32(i) {
-				cs.all[c].rows = append(rows, int32(i))
-			} else {
-				row[j] = -1
+	for i := range cs.start[1:] {
+		for _, c := range cs.ofRow[cs.start[i]:cs.start[i+1]] {
+			if c >= 0 {
+				cs.all[c].rows = append(cs.all[c].rows, int32(i))
 			}
 		}
 	}
-	cs.ofService = slices.Clone(of[s.services:s.components])
-	return cs
+}
+
+// describe says what a candidate is.
+func (cs *candidates) describe(c *candidate) {
+	if c.described {
+		return
+	}
+	c.described = true
+	for slot := c.slot; slot >= 0; slot = cs.next[slot] {
+		cs.slots.name(int(slot), c)
+	}
 }
 
 // count sums up the rows of each candidate anew. The rows may have other counts than those that
 // the candidates were listed for, but have to be the same.
 func (cs *candidates) count(p *Problem) {
+	if cs.counted {
+		cs.counted = false
+		return
+	}
 	for i := range cs.all {
 		c := &cs.all[i]
 		c.n, c.k, c.rejected = 0, 0, false
@@ -294,9 +388,28 @@ func (cs *candidates) remove(row int32, r *Row) {
 	}
 }
 
-// order compares candidates so that the outcome does not depend on the order of rows.
-func (c *candidate) order(o *candidate) int {
-	return cmp.Or(cmp.Compare(c.kind, o.kind), slices.Compare(c.hosts, o.hosts), slices.Compare(c.services, o.services),
-		slices.Compare(c.components, o.components), cmp.Compare(c.class, o.class),
-		cmp.Compare(len(c.rows), len(o.rows)), cmp.Compare(c.n, o.n), cmp.Compare(c.k, o.k))
+// order compares candidates so that the outcome does not depend on the order of rows, nor on the
+// numbers of components and classes. Both have to be described.
+func (c *candidate) order(o *candidate, p *Problem) int {
+	if d := cmp.Or(cmp.Compare(c.kind, o.kind), slices.Compare(c.hosts, o.hosts), slices.Compare(c.services, o.services)); d != 0 {
+		return d
+	}
+	return cmp.Or(slices.Compare(sortedNames(p, c.components), sortedNames(p, o.components)), p.compareClasses(c.class, o.class),
+		cmp.Compare(c.size, o.size), cmp.Compare(c.n, o.n), cmp.Compare(c.k, o.k))
+}
+
+func sortedNames(p *Problem, components []int32) []string {
+	out := make([]string, len(components))
+	for i, c := range components {
+		out[i] = p.Components[c]
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (p *Problem) compareClasses(a, b int32) int {
+	if a < 0 || b < 0 || a == b {
+		return cmp.Compare(a, b)
+	}
+	return slices.Compare(sortedNames(p, p.Classes[a].Components), sortedNames(p, p.Classes[b].Components))
 }

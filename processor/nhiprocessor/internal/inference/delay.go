@@ -17,6 +17,12 @@ const (
 	slowShare = 0.5
 )
 
+// ReviewDelay is ExplainDelay for two windows together, in which a pair counts twice. Chance has to be
+// rarer, as one such finding suffices for a verdict.
+func ReviewDelay(p *Problem, falseAlarms float64) *Explanation {
+	return ExplainDelay(p, falseAlarms/reviewed)
+}
+
 // ExplainDelay finds what is to blame for slow pairs of hosts. Of a row, Segments is 1 and Lost
 // says whether the pair is slow.
 func ExplainDelay(p *Problem, falseAlarms float64) *Explanation {

@@ -153,8 +153,18 @@ func (s *search) next() bool {
 			s.order = append(s.order, int32(i))
 		}
 	}
+	if len(s.order) == 0 {
+		return false
+	}
+	s.cs.list()
+	for _, i := range s.order {
+		s.cs.describe(&s.cs.all[i])
+	}
 	slices.SortFunc(s.order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(s.scores[b], s.scores[a]), s.cs.all[a].order(&s.cs.all[b]))
+		if d := cmp.Compare(s.scores[b], s.scores[a]); d != 0 {
+			return d
+		}
+		return s.cs.all[a].order(&s.cs.all[b], s.p)
 	})
 	for at, i := range s.order[:min(len(s.order), maxTests)] {
 		c := &s.cs.all[i]

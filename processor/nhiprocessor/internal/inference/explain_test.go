@@ -221,4 +221,8 @@ func TestStrangersAreWeighedAsRivals(t *testing.T) {
 	require.Len(t, e.Suspects, 1)
 	assert.Equal(t, inference.Network, e.Suspects[0].Kind)
 	assert.Less(t, e.Suspects[0].Confidence, 0.9)
+	require.NotEmpty(t, e.Suspects[0].Alternatives)
+	for _, names := range e.Suspects[0].Alternatives {
+		assert.NotEqual(t, e.Suspects[0].Names, names, "another explanation")
+	}
 }

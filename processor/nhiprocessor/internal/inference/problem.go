@@ -108,6 +108,8 @@ type Suspect struct {
 	Rate           float64
 	Confidence     float64 // 0…1, against the other explanations that were weighed
 	Rows           []int32
+	// Alternatives are the names of other explanations that were nearly as likely, likeliest first.
+	Alternatives [][]string
 }
 
 // Explanation is the result for one window.

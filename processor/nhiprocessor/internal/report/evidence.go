@@ -42,6 +42,9 @@ var wire = [evidence.NumFields]written{
 	evidence.ClosedOther:           {flowattr.MetricEvidenceConnections, []string{flowattr.ConnectionEvent, flowattr.EventClosed, flowattr.ErrorType, flowattr.ErrorOther}},
 	evidence.Active:                {flowattr.MetricEvidenceConnections, []string{flowattr.ConnectionEvent, flowattr.EventActive}},
 	evidence.Retransmitting:        {flowattr.MetricEvidenceRetransmitting, nil},
+	evidence.Busy:                  {flowattr.MetricEvidenceTime, []string{flowattr.Limit, flowattr.LimitBusy}},
+	evidence.ReceiverWindow:        {flowattr.MetricEvidenceTime, []string{flowattr.Limit, flowattr.LimitReceiverWindow}},
+	evidence.SendBuffer:            {flowattr.MetricEvidenceTime, []string{flowattr.Limit, flowattr.LimitSendBuffer}},
 }
 
 // Evidence writes all that a window holds, so that a stage of role verdict has the same window
@@ -58,7 +61,11 @@ func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) pmetric.Metr
 			p := b.metrics[wire[f].metric].Sum().DataPoints().AppendEmpty()
 			p.SetStartTimestamp(from)
 			p.SetTimestamp(b.at)
-			p.SetIntValue(int64(min(n, maxWritten)))
+			if wire[f].metric == flowattr.MetricEvidenceTime {
+				p.SetDoubleValue(float64(min(n, maxWritten)) / evidence.TimeUnits)
+			} else {
+				p.SetIntValue(int64(min(n, maxWritten)))
+			}
 			describe(p.Attributes())
 			for i := 0; i < len(wire[f].extra); i += 2 {
 				p.Attributes().PutStr(wire[f].extra[i], wire[f].extra[i+1])

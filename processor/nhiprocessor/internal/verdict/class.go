@@ -3,7 +3,10 @@
 
 package verdict
 
-import "github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
+import (
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
+)
 
 // orientation says in which directions a monitor's own flows go along a class of paths.
 type orientation uint8
@@ -24,6 +27,8 @@ type classSums struct {
 type exposure struct {
 	host     int32
 	segments float64
+	waiting         // of those who send to it
+	refused  uint64 // connections to it
 }
 
 type loss struct{ segments, lost float64 }
@@ -32,7 +37,9 @@ type loss struct{ segments, lost float64 }
 type view struct {
 	problem        *inference.Problem
 	e              *inference.Explanation
-	byClass        [][]int32 // rows
+	byClass        [][]int32          // rows
+	waits          []waiting          // of the rows, nil when there are none
+	counts         []*evidence.Counts // of the rows, where they are those of the assembly
 	classes, hosts int
 	origins        []int32 // rows of the assembly that the rows stand for; nil: the same
 }
@@ -102,6 +109,12 @@ func (c *classes) sum(s *classSums, class int32, asObserved bool) {
 				s.hosts[side] = append(hosts, exposure{host: host})
 			}
 			s.hosts[side][at].segments += r.Segments
+			if c.counts != nil && host == r.Remote {
+				s.hosts[side][at].refused += c.counts[i].N[evidence.FailedRefused]
+			}
+			if c.waits != nil && host == r.Remote && r.Service < 0 { // a service's window is its flow control
+				s.hosts[side][at].waiting.add(c.waits[i])
+			}
 			if b := c.e.Blame[i]; side == 0 && b >= 0 {
 				s.suspect[b].segments += r.Segments
 				s.suspect[b].lost += r.Lost

@@ -32,13 +32,26 @@ const (
 	slowDeviations = 2.5
 )
 
+// slowness is what the last window said of a pair.
+type slowness uint8
+
+const (
+	notJudged slowness = iota
+	ordinary
+	slow
+)
+
 // history is what is known of the round-trip time that one end of a pair of hosts sees.
 type history struct {
 	base, deviation float32 // logarithms to base 2
 	windows         uint16  // that the baseline comes from
 	median          float32 // of the window at hand
 	now             bool    // there is one
+	slow            slowness
 	load            load
+	rejected        float32 // connections that end refused or reset, in a usual window
+	waited          float32 // the usual share of the time that the sender waits for the reader
+	sending         uint16  // windows that this comes from
 }
 
 // historyOf is what is known of the pair of hosts that a row is of. It is kept with the row's
@@ -60,21 +73,26 @@ type pair struct {
 	role           inference.Role
 }
 
-// delayed states which pairs are slow. It shares the hosts, components and classes of the loss's.
-func delayed(a *assembly) *view {
+// delays states which pairs are slow: in this window, and in this one and the one before together, where
+// both were judged. The latter is nil unless both have something that hosts could share. Both share the
+// hosts, components and classes of the loss's.
+func delays(a *assembly) (now, both *view) {
 	p := a.problem
 	type sum struct {
-		row         int32
-		rise, delay float64
-		n           float64
-		limit       float64
+		first              int32 // row that stands for the pair
+		n                  int   // rows
+		rise, delay, limit float64
+		before             slowness
 	}
 	var sums []sum
-	index := map[pair]int32{}
-	slow := 0
+	index := make(map[pair]int32, len(a.keys)/2)
+	of := make([]int32, len(a.keys)) // of each row its pair, or -1
+	slowNow, slowBefore := 0, 0
 	for i, k := range a.keys {
 		h, t := historyOf(k), a.counts[i].Times
-		h.now = false
+		before := h.slow
+		of[i] = -1
+		h.now, h.slow = false, notJudged
 		if t == nil {
 			continue
 		}
@@ -85,12 +103,6 @@ func delayed(a *assembly) *view {
 		h.median, h.now = float32(median), true
 		if h.windows < judgedAfter {
 			continue
-		}
-		rise := median - float64(h.base)
-		delay := math.Exp2(median) - math.Exp2(float64(h.base))
-		limit := max(slowRise, slowDeviations*float64(h.deviation))
-		if rise >= limit && delay >= slowDelay {
-			slow++
 		}
 		r := &p.Rows[i]
 		key := pair{first: r.Local, second: r.Remote, class: r.Class, service: r.Service, role: inference.Client}
@@ -104,36 +116,70 @@ func delayed(a *assembly) *view {
 		if !known {
 			at = int32(len(sums))
 			index[key] = at
-			sums = append(sums, sum{row: int32(i)})
+			sums = append(sums, sum{first: int32(i)})
 		}
+		of[i] = at
 		s := &sums[at]
-		s.rise += rise
-		s.delay += delay
-		s.limit += limit
+		s.rise += median - float64(h.base)
+		s.delay += math.Exp2(median) - math.Exp2(float64(h.base))
+		s.limit += max(slowRise, slowDeviations*float64(h.deviation))
+		s.before = max(s.before, before)
 		s.n++
 		if r.Local == key.first {
-			s.row = int32(i)
+			s.first = int32(i)
 		}
 	}
-	if slow < inference.SharedHosts {
-		return nil // nothing that hosts could share
-	}
-	v := &view{classes: len(p.Classes), hosts: len(p.Hosts)}
-	q := *p
-	q.Rows = make([]inference.Row, len(sums))
+	is := make([]slowness, len(sums))
 	for i := range sums {
 		s := &sums[i]
-		r := p.Rows[s.row]
-		r.Segments, r.Lost = 1, 0
-		if s.rise >= s.limit && s.delay >= slowDelay*s.n {
-			r.Lost = 1
+		is[i] = ordinary
+		if s.rise >= s.limit && s.delay >= slowDelay*float64(s.n) {
+			is[i] = slow
+			slowNow++
+			if s.before == slow {
+				slowBefore++
+			}
 		}
-		q.Rows[i] = r
-		v.origins = append(v.origins, s.row)
 	}
-	v.problem = &q
-	v.index()
-	return v
+	for i, at := range of {
+		if at >= 0 {
+			historyOf(a.keys[i]).slow = is[at]
+		}
+	}
+	if slowNow < inference.SharedHosts {
+		return nil, nil // nothing that hosts could share
+	}
+	viewOf := func(count func(*sum, slowness) (n, k float64)) *view {
+		v := &view{classes: len(p.Classes), hosts: len(p.Hosts)}
+		q := *p
+		q.Rows = make([]inference.Row, 0, len(sums))
+		for i := range sums {
+			r := p.Rows[sums[i].first]
+			if r.Segments, r.Lost = count(&sums[i], is[i]); r.Segments > 0 {
+				q.Rows = append(q.Rows, r)
+				v.origins = append(v.origins, sums[i].first)
+			}
+		}
+		v.problem = &q
+		v.index()
+		return v
+	}
+	one := func(s slowness) float64 {
+		if s == slow {
+			return 1
+		}
+		return 0
+	}
+	now = viewOf(func(_ *sum, s slowness) (n, k float64) { return 1, one(s) })
+	if slowBefore >= inference.SharedHosts {
+		both = viewOf(func(of *sum, s slowness) (n, k float64) {
+			if of.before == notJudged {
+				return 0, 0
+			}
+			return 2, one(s) + one(of.before)
+		})
+	}
+	return now, both
 }
 
 // learnDelays advances the baselines by the window at hand.

@@ -28,6 +28,8 @@ type Monitor struct {
 	Cause string // a flowattr.Cause…
 	// Names are the components to blame, when there are any.
 	Names []string
+	// Alternatives are other explanations of the same that were nearly as likely.
+	Alternatives [][]string
 	// Changed says that state or cause are others than in the window before.
 	Changed bool
 	// Lack is the reason of insufficient_data.
@@ -76,6 +78,7 @@ type monitor struct {
 	steady       steady
 	state, cause string
 	names        []string // of the network fault that it is degraded for
+	alternatives [][]string
 	heard        time.Time
 }
 
@@ -112,7 +115,8 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 // look explains the window: its losses, its losses together with those of the window before
 // when either alone leaves a doubt, and its delays.
 func (j *Judge) look(a *assembly) []*view {
-	losses := &view{problem: a.problem, byClass: a.byClass, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	a.waits = waits(a)
+	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
 	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
@@ -124,13 +128,19 @@ func (j *Judge) look(a *assembly) []*view {
 		}
 	}
 	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
-	if v := delayed(a); v != nil {
-		v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
-		views = append(views, v)
+	if now, both := delays(a); now != nil {
+		now.e = inference.ExplainDelay(now.problem, j.config.FalseAlarmRate)
+		views = append(views, now)
+		if both != nil {
+			both.e = inference.ReviewDelay(both.problem, j.config.FalseAlarmRate)
+			both.e.Windows = 2
+			views = append(views, both)
+		}
 	}
 	for _, v := range views {
 		j.loads.excuse(v, a)
 	}
+	excuseRestarts(views, a, j.config.FalseAlarmRate)
 	j.loads.learn(a)
 	learnDelays(a)
 	return views
@@ -189,18 +199,22 @@ func (j *Judge) admit(a *assembly, end time.Time) (forgotten []Monitor) {
 // also in the clean windows that it takes to leave. A bad window that does not suffice yet
 // has no cause: what cannot be held against an end is not put down to one.
 func (m *monitor) verdict(name string, f finding) Monitor {
-	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names}
+	v := Monitor{Name: name, State: flowattr.StateHealthy, Cause: f.cause, Names: f.names, Alternatives: f.alternatives}
 	if f.outcome == bad {
-		m.names = f.network
+		m.names, m.alternatives = f.network, f.alternatives
 	}
 	switch {
 	case f.outcome == thin && (f.lack != LackDistinction || !m.steady.degraded):
 		v.State, v.Lack = flowattr.StateInsufficientData, f.lack
 	case m.steady.degraded:
 		v.State, v.Cause, v.Names = flowattr.StateDegraded, flowattr.CauseNetwork, m.names
+		v.Alternatives = m.alternatives
+	}
+	if v.State == flowattr.StateInsufficientData {
+		v.Cause = flowattr.CauseNone // what else there is may be to blame as well
 	}
 	if v.Cause == flowattr.CauseNone || v.Cause == flowattr.CauseApplication {
-		v.Names = nil
+		v.Names, v.Alternatives = nil, nil
 	}
 	v.Changed = v.State != m.state || v.Cause != m.cause
 	m.state, m.cause = v.State, v.Cause

@@ -136,6 +136,8 @@ func (l *loads) learn(a *assembly) {
 		}
 	}
 	for i, k := range a.keys {
-		historyOf(k).load.learn(a.problem.Rows[i].Segments)
+		h := historyOf(k)
+		h.learnRejected(a.counts[i])
+		h.load.learn(a.problem.Rows[i].Segments)
 	}
 }

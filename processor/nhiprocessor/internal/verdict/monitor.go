@@ -20,12 +20,13 @@ const rejectedShare = 0.05
 
 // finding is what one window says of one monitor, before it is steadied.
 type finding struct {
-	outcome outcome
-	cause   string   // of an end or the application, else CauseNone
-	names   []string // what is to blame
-	lack    Lack     // why it is thin
-	network []string // what is to blame of the network, of a bad window
-	twice   bool     // bad in this window and the one before it together
+	outcome      outcome
+	cause        string     // of an end or the application, else CauseNone
+	names        []string   // what is to blame
+	lack         Lack       // why it is thin
+	alternatives [][]string // that were nearly as likely
+	network      []string   // what is to blame of the network, of a bad window
+	twice        bool       // bad in this window and the one before it together
 }
 
 // Lack says what a verdict lacks: the reason of insufficient_data.
@@ -57,6 +58,8 @@ type judgement struct {
 	// Segments of hosts at the local and at the remote side of the monitor at hand, and
 	// which hosts have any.
 	segments [2][]float64
+	waits    [2][]waiting // of those who send to them
+	refused  [2][]uint64  // connections to them
 	seen     [2][]int32
 }
 
@@ -69,6 +72,8 @@ func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
 	}
 	for side := range j.segments {
 		j.segments[side] = make([]float64, len(a.problem.Hosts))
+		j.waits[side] = make([]waiting, len(a.problem.Hosts))
+		j.refused[side] = make([]uint64, len(a.problem.Hosts))
 	}
 	return j
 }
@@ -119,14 +124,14 @@ func (j *judgement) on(o *own) finding {
 		}
 		demand = demand || s.demand
 		if s.end != nil && f.cause == flowattr.CauseNone {
-			f.cause, f.names = j.endCause(s.end, local), s.end.Names
+			f.cause, f.names, f.alternatives = j.endCause(s.end, local), s.end.Names, s.end.Alternatives
 		}
 		if s.network != nil {
 			f.outcome, f.twice = bad, v.e.Windows > 1
 			if s.end == nil || s.networkFirst {
 				f.names = s.network.Names
 			}
-			f.network = s.network.Names
+			f.network, f.alternatives = s.network.Names, s.network.Alternatives
 			return f
 		}
 	}
@@ -137,6 +142,8 @@ func (j *judgement) on(o *own) finding {
 		f.outcome, f.lack = thin, LackSegments
 	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
 		f.cause = flowattr.CauseApplication
+	case f.cause == flowattr.CauseNone:
+		f.cause, f.names = j.readers()
 	}
 	return f
 }
@@ -146,6 +153,8 @@ func (j *judgement) expose() {
 	for side := range j.seen {
 		for _, h := range j.seen[side] {
 			j.segments[side][h] = 0
+			j.waits[side][h] = waiting{}
+			j.refused[side][h] = 0
 		}
 		j.seen[side] = j.seen[side][:0]
 	}
@@ -160,6 +169,8 @@ func (j *judgement) expose() {
 					j.seen[side] = append(j.seen[side], h.host)
 				}
 				j.segments[side][h.host] += h.segments
+				j.waits[side][h.host].add(h.waiting)
+				j.refused[side][h.host] += h.refused
 			}
 		}
 	}
@@ -169,7 +180,7 @@ func (j *judgement) expose() {
 type standing struct {
 	network, end *inference.Suspect
 	networkFirst bool // the network explains more
-	undetermined bool
+	undetermined bool // what cannot be told is more than what an end explains
 	demand       bool // more traffic than the way bears
 }
 
@@ -185,7 +196,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 			blamed[i].lost += l.lost
 		}
 	}
-	network, end := 0.0, 0.0
+	network, end, unclear := 0.0, 0.0, 0.0
 	for i := range v.e.Suspects {
 		s := &v.e.Suspects[i]
 		if !v.e.Stands(blamed[i].segments, blamed[i].lost) {
@@ -194,7 +205,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 		over := blamed[i].lost - blamed[i].segments*v.e.Background
 		switch s.Kind {
 		case inference.Undetermined:
-			out.undetermined = true
+			unclear += over
 		case inference.Demand:
 			out.demand = true
 		case inference.Network:
@@ -208,15 +219,21 @@ func (j *judgement) standing(v *classes) (out standing) {
 		}
 	}
 	out.networkFirst = network >= end
+	out.undetermined = unclear > end
 	return out
 }
 
+// leastRefused is how many refusals a host is observed by: ten answers that came through leave no
+// more than a chance of one in three for a loss of a tenth.
+const leastRefused = 10
+
 // observed counts the hosts at a side with enough segments to show a fault; hosts with
-// fewer count together.
+// fewer count together. A host that refuses connections is observed: its answers came through, and
+// why there is nothing else from it is known.
 func (j *judgement) observed(side int) (n int) {
 	rest := 0.0
 	for _, h := range j.seen[side] {
-		if s := j.segments[side][h]; s >= j.e.Enough {
+		if s := j.segments[side][h]; s >= j.e.Enough || j.refused[side][h] >= leastRefused {
 			n++
 		} else {
 			rest += s

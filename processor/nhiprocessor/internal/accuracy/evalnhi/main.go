@@ -5,11 +5,16 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
+	"slices"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
@@ -41,6 +46,7 @@ func main() {
 	table := flag.Bool("table", false, "the whole table, instead of one cell")
 	scale := flag.Int("scale", 1, "of the table: divide the number of seeds by this")
 	rows := flag.String("rows", "", "of the table: only rows whose name contains this")
+	into := flag.String("into", "", "of the table: the document to write it into, between its marks")
 	trace := flag.String("trace", "", "score this directory, instead of a cell")
 	write := flag.String("write", "", "write the cell to this directory as a trace, instead of scoring it")
 	flag.Parse()
@@ -60,7 +66,16 @@ func main() {
 				}
 			}
 		}
-		accuracy.WriteTable(os.Stdout, chosen, watch)
+		var out bytes.Buffer
+		accuracy.WriteTable(io.MultiWriter(os.Stdout, &out), chosen, watch)
+		if *into != "" {
+			setup := fmt.Sprintf("Measured on %s with `SCALE=%d`, Go %s, %d CPUs, %.0f CPU-minutes.\n\n", time.Now().UTC().Format("2006-01-02"), *scale,
+				strings.TrimPrefix(runtime.Version(), "go"), runtime.NumCPU(), cpuTime().Minutes())
+			if err := replace(*into, setup+out.String()); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
 		return
 	case *trace != "":
 		if err := score(*trace); err != nil {
@@ -96,6 +111,34 @@ func main() {
 	})
 	print(scores)
 	fmt.Println(time.Since(began).Round(time.Millisecond))
+}
+
+// Marks of the place in a document where the table belongs.
+const (
+	opening = "<!-- table -->\n"
+	closing = "<!-- end table -->\n"
+)
+
+// replace puts the table into a document.
+func replace(path, table string) error {
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	from, to := bytes.Index(document, []byte(opening)), bytes.Index(document, []byte(closing))
+	if from < 0 || to < from {
+		return fmt.Errorf("%s: no %q followed by %q to write the table between", path, opening, closing)
+	}
+	return os.WriteFile(path, slices.Concat(document[:from+len(opening)], []byte(table), document[to:]), 0o644)
+}
+
+// cpuTime is the processor time that this process took.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // score scores a trace, with the other methods as they are tuned for the table.

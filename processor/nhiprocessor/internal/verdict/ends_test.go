@@ -1,0 +1,198 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/fleet"
+	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/verdict"
+)
+
+// decideWith decides a window to whose rows something is added.
+func (c *court) decideWith(observed []fleet.Observed, add func(k *evidence.Key, n *evidence.Counts)) *verdict.Decision {
+	w := evidence.NewWindow()
+	fleet.Evidence(c.table, w, observed)
+	for k, n := range w.Rows {
+		add(k, n)
+	}
+	return c.decideWindow(w)
+}
+
+// second is a second of a sender's time.
+const second = uint64(evidence.TimeUnits)
+
+func TestWhoReadsSlowlyIsTheCause(t *testing.T) {
+	ordinary := func(_ *evidence.Key, n *evidence.Counts) {
+		n.Add(evidence.Busy, 9*second)
+		n.Add(evidence.ReceiverWindow, second)
+	}
+	slow := func(receivers ...string) func(*evidence.Key, *evidence.Counts) {
+		return func(k *evidence.Key, n *evidence.Counts) {
+			for _, r := range receivers {
+				if k.Remote.Name == "instance/"+r {
+					n.Add(evidence.Busy, second)
+					n.Add(evidence.ReceiverWindow, 9*second)
+					return
+				}
+			}
+			ordinary(k, n)
+		}
+	}
+	idle := func(k *evidence.Key, n *evidence.Counts) {
+		if k.Remote.Name == "instance/i-server1" {
+			n.Add(evidence.ReceiverWindow, second/100) // less than a retransmission timeout of them all
+		}
+	}
+	for _, tt := range []struct {
+		name        string
+		before, now func(*evidence.Key, *evidence.Counts)
+		cause       string
+		names       []string
+	}{
+		{"nobody is slow", ordinary, ordinary, flowattr.CauseNone, nil},
+		{"one server is the remote host's", ordinary, slow("i-server1"), flowattr.CauseRemoteHost, []string{"instance/i-server1"}},
+		{"one client is the local host's", ordinary, slow("i-client2"), flowattr.CauseLocalHost, []string{"instance/i-client2"}},
+		{"all servers are the application's", ordinary, slow("i-server1", "i-server2", "i-server3"), flowattr.CauseApplication, nil},
+		{"one that always is, is nobody's fault", slow("i-server1"), slow("i-server1"), flowattr.CauseNone, nil},
+		{"a moment says nothing", ordinary, idle, flowattr.CauseNone, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, _, _ := fleet.TwoVPCs(1, 3, 3)
+			c := newCourt()
+			for range 5 {
+				m := of(t, c.decideWith(f.Window(), tt.before), "web")
+				require.Equal(t, flowattr.StateHealthy, m.State)
+			}
+			m := of(t, c.decideWith(f.Window(), tt.now), "web")
+			assert.Equal(t, flowattr.StateHealthy+" "+tt.cause, m.State+" "+m.Cause)
+			assert.Equal(t, tt.names, m.Names)
+		})
+	}
+}
+
+// Loss of all servers of a subnet is the network's, unless a surplus of resets comes with it, and no more
+// loss than the connections explain that they cut.
+func TestADeploymentIsTheApplications(t *testing.T) {
+	resets := func(n uint64) func(*evidence.Key, *evidence.Counts) {
+		return func(k *evidence.Key, c *evidence.Counts) {
+			for _, component := range k.Path.Components {
+				if component == tgw { // of some 180 connections that end
+					c.Add(evidence.ClosedReset, n)
+				}
+			}
+		}
+	}
+	none := resets(0)
+	for _, tt := range []struct {
+		name         string
+		before, now  func(*evidence.Key, *evidence.Counts)
+		rate         float64
+		state, cause string
+	}{
+		{"loss without resets is the network's", none, none, 0.004, flowattr.StateDegraded, flowattr.CauseNetwork},
+		{"loss with resets is the application's", none, resets(40), 0.004, flowattr.StateHealthy, flowattr.CauseApplication},
+		{"resets that there always are explain nothing", resets(40), resets(40), 0.004, flowattr.StateDegraded, flowattr.CauseNetwork},
+		{"more loss than the resets explain is the network's", none, resets(40), 0.2, flowattr.StateDegraded, flowattr.CauseNetwork},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, _, _ := fleet.TwoVPCs(1, 4, 30)
+			c := newCourt()
+			for range 6 {
+				c.decideWith(f.Window(), tt.before)
+			}
+			f.Faults = []fleet.Fault{fleet.On(tgw, fleet.Loss{Rate: tt.rate, Burst: 1})}
+			for i := range 5 {
+				m := of(t, c.decideWith(f.Window(), tt.now), "web")
+				if i >= 1 {
+					assert.Equal(t, tt.state+" "+tt.cause, m.State+" "+m.Cause, "window %d", i)
+				}
+			}
+		})
+	}
+}
+
+// A server of three that refuses every connection sends nothing more, but its answers came through.
+func TestAServerThatRefusesLeavesTheOthersJudged(t *testing.T) {
+	f, _, servers := fleet.TwoVPCs(1, 3, 3)
+	c := newCourt()
+	for range 3 {
+		c.decide(f.Window())
+	}
+	refusing := func(least int) []fleet.Observed {
+		var out []fleet.Observed
+		for _, o := range f.Window() {
+			if o.Flow.Server == servers[0] {
+				o.Segments, o.Lost = 0, 0
+				if o.Up {
+					o.Connections, o.Refused = least, least
+				} else {
+					continue
+				}
+			}
+			out = append(out, o)
+		}
+		return out
+	}
+	m := of(t, c.decide(refusing(20)), "web")
+	assert.Equal(t, flowattr.StateHealthy+" "+flowattr.CauseApplication, m.State+" "+m.Cause)
+	m = of(t, c.decide(refusing(1)), "web")
+	assert.Equal(t, flowattr.StateInsufficientData, m.State, "three refusals in all say little")
+	assert.Equal(t, flowattr.CauseNone, m.Cause)
+}
+
+// Three hosts a side have nine pairs. One window of them that are slow may be chance; the second is not.
+func TestADelayBetweenThreeHostsASideIsFoundByTheSecondWindow(t *testing.T) {
+	f, _, _ := fleet.TwoVPCs(1, 3, 3)
+	c := newCourt()
+	times := func(bucket int) func(*evidence.Key, *evidence.Counts) {
+		return func(k *evidence.Key, n *evidence.Counts) {
+			for _, name := range k.Path.Components {
+				if name == tgw {
+					n.AddTimes(bucket, 100)
+					return
+				}
+			}
+			n.AddTimes(20, 100)
+		}
+	}
+	const base, slow = 20, 36 // 2⁻¹¹ s and 16 times that
+	for range 5 {
+		require.Equal(t, flowattr.StateHealthy, of(t, c.decideWith(f.Window(), times(base)), "web").State)
+	}
+	c.decideWith(f.Window(), times(slow))
+	d := c.decideWith(f.Window(), times(slow))
+	m := of(t, d, "web")
+	assert.Equal(t, flowattr.StateDegraded+" "+flowattr.CauseNetwork, m.State+" "+m.Cause)
+	assert.Equal(t, []string{tgw}, suspected(d))
+	for i := range 3 {
+		m = of(t, c.decideWith(f.Window(), times(base)), "web")
+		assert.Equal(t, i < 2, m.State == flowattr.StateDegraded, "clean window %d", i)
+	}
+}
+
+// What was nearly as likely goes with the verdict for as long as that holds.
+func TestAVerdictTellsWhatElseItMayHaveBeen(t *testing.T) {
+	f, _, _ := fleet.TwoVPCs(5, 4, 3)
+	for _, flow := range f.Flows {
+		if flow.Client.Subnet == flow.Server.Subnet {
+			flow.Up, flow.Down = 1, 1 // so little that it can be the subnets as well as the gateway
+		}
+	}
+	c := newCourt()
+	f.Faults = []fleet.Fault{fleet.On(tgw, fleet.Loss{Rate: 0.03, Burst: 1})}
+	c.decide(f.Window())
+	m := of(t, c.decide(f.Window()), "web")
+	require.Equal(t, flowattr.StateDegraded, m.State)
+	assert.NotEmpty(t, m.Alternatives)
+	f.Faults = nil
+	assert.Equal(t, m.Alternatives, of(t, c.decide(f.Window()), "web").Alternatives, "still degraded for it")
+	c.decide(f.Window())
+	assert.Empty(t, of(t, c.decide(f.Window()), "web").Alternatives)
+}
