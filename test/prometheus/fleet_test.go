@@ -9,9 +9,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,8 +23,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
-// step is the receivers' round.
-const step = 30 * time.Second
+// step is the receivers' round: a minute, so that hours are few rounds.
+const step = time.Minute
 
 // end is one end of a conversation, as one agent reports it. flow.* of the agent on the other end is another end.
 type end struct {
@@ -40,8 +43,18 @@ type totals struct {
 	metric map[string]float64            // of all hosts
 	host   map[string]map[string]float64 // host, metric
 	pair   map[string]float64            // "from>to", each byte once
+	watch  map[string]float64            // bytes by monitor
 	nat    float64                       // both directions
 	tgw    float64                       // each byte once
+}
+
+// copy is the state of now.
+func (t totals) copy() totals {
+	c := totals{metric: maps.Clone(t.metric), pair: maps.Clone(t.pair), watch: maps.Clone(t.watch), nat: t.nat, tgw: t.tgw, host: map[string]map[string]float64{}}
+	for host, of := range t.host {
+		c.host[host] = maps.Clone(of)
+	}
+	return c
 }
 
 // fleet writes what agents of the hosts in examples/prometheus/topology.yaml would report, at any time.
@@ -55,7 +68,7 @@ type fleet struct {
 }
 
 func newFleet(start time.Time) *fleet {
-	f := &fleet{rand: rand.New(rand.NewPCG(1, 2)), now: start, truth: totals{metric: map[string]float64{}, host: map[string]map[string]float64{}, pair: map[string]float64{}}}
+	f := &fleet{rand: rand.New(rand.NewPCG(1, 2)), now: start, truth: totals{metric: map[string]float64{}, host: map[string]map[string]float64{}, pair: map[string]float64{}, watch: map[string]float64{}}}
 	both := func(client, clientAddress, server, serverAddress string, port int64, from, to, via string, lossy bool, quiet func(int) bool) {
 		f.ends = append(f.ends,
 			&end{host: client, local: clientAddress, peer: serverAddress, port: port, client: true, from: from, to: to, via: via, lossy: lossy, quiet: quiet},
@@ -67,7 +80,7 @@ func newFleet(start time.Time) *fleet {
 			both(web, webAddress, fmt.Sprintf("i-db-%d", j), fmt.Sprintf("10.1.2.1%d", j), 5432, "euw1-az1", "euw1-az2", "", false,
 				// One conversation rests for forty minutes, longer than Prometheus looks back, and one begins late.
 				func(round int) bool {
-					return i == 1 && j == 1 && round > 100 && round <= 180 || i == 2 && j == 2 && round <= 60
+					return i == 1 && j == 1 && round > 50 && round <= 90 || i == 2 && j == 2 && round <= 30
 				})
 			both(web, webAddress, fmt.Sprintf("i-data-%d", j), fmt.Sprintf("10.2.1.1%d", j), 9092, "euw1-az1", "euw1-az1", "transit_gateway", true, nil)
 		}
@@ -142,6 +155,13 @@ func (f *fleet) next(loss bool) pmetric.Metrics {
 func (f *fleet) cost(e *end, sent, received int64) {
 	if e.from != "" && e.to != "" && e.from != e.to {
 		f.truth.pair[e.from+">"+e.to] += float64(sent)
+	}
+	// A monitor looks from its local resources: what the other end's agent says of the same bytes is not in it.
+	switch {
+	case e.client && e.port == 5432:
+		f.truth.watch["web-to-db"] += float64(sent + received)
+	case e.client && e.port == 9092:
+		f.truth.watch["web-to-data"] += float64(sent + received)
 	}
 	switch e.via {
 	case "nat_gateway":
@@ -253,7 +273,7 @@ func (w writer) book(name string, value float64) {
 	w.truth.host[w.end.host][name] += value
 }
 
-// send posts a round over OTLP, as agents do, each of them on its own if apart.
+// send posts a round over OTLP, as agents do.
 func send(t testing.TB, address string, md pmetric.Metrics) {
 	t.Helper()
 	// The request is on the wire what MetricsData is: resource_metrics is field 1 of both.
@@ -266,4 +286,16 @@ func send(t testing.TB, address string, md pmetric.Metrics) {
 	answer, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, r.StatusCode, "%s", answer)
+}
+
+// quantile is the nearest-rank quantile of samples.
+func quantile(samples []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(samples))
+	return sorted[int(math.Ceil(q*float64(len(sorted))))-1]
+}
+
+// port gives the port of an address.
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
 }
