@@ -42,6 +42,7 @@ var names = map[string]string{
 // TestSixHoursOfRoundsAreTheSameInPrometheus sends six hours of rounds of nine hosts through examples/prometheus/remote-write.yaml
 // with their own times, restarts the collector twice, and asks the server for increase() over all of it.
 func TestSixHoursOfRoundsAreTheSameInPrometheus(t *testing.T) {
+	t.Parallel()
 	const rounds = 6 * 60
 	s := startServer(t, "global: {}\n")
 	otlp := collector.FreeAddress(t)
