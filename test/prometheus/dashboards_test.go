@@ -243,9 +243,15 @@ func quickRules(t testing.TB) (list string) {
 // misfits sends what the processors refuse or cannot place, so that what counts it is there.
 func misfits(t testing.TB, otlp string, f *fleet) {
 	t.Helper()
-	// An address that no topology has, and a flow that is already as old as the window before the last.
+	// An address that no topology has, a count below nothing, and a round that comes after its window.
 	md := f.next(false)
 	metrics := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+	for _, m := range metrics.All() {
+		if m.Name() == "flow.tcp.timeouts" {
+			m.Sum().DataPoints().At(0).SetIntValue(-1)
+			break
+		}
+	}
 	metrics.At(0).Sum().DataPoints().At(0).Attributes().PutStr("network.peer.address", "10.1.7.7")
 	send(t, otlp, md)
 	late := pmetric.NewMetrics()
