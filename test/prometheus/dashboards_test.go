@@ -9,11 +9,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
 )
@@ -160,14 +163,13 @@ func TestEveryQueryOfTheDashboardsReturnsData(t *testing.T) {
 		"FLOWMONITOR_INTERVAL=1s", "FLOWMONITOR_LISTEN="+agentFlows, "FLOWMONITOR_SELF_PORT="+port(agentSelf))
 	defer agent.Stop(t)
 
-	s := startServer(t, scrapes(flows, agentFlows, self, agentSelf)+"rule_files:\n"+quickRules(t))
+	s := startServer(t, quick(t, flows+", "+agentFlows, self+", "+agentSelf))
 	f := newFleet(time.Now().Add(-2 * time.Hour).Truncate(step))
 	misfits(t, otlp, f)
 
 	// What has no data yet is asked again, while the fleet goes on; a thing that never comes fails.
 	type question struct{ dashboard, panel, expr string }
 	var open []question
-	asked := 0
 	for name, d := range readDashboards(t) {
 		for _, v := range d.Templating.List {
 			if v.Type != "query" {
@@ -189,7 +191,14 @@ func TestEveryQueryOfTheDashboardsReturnsData(t *testing.T) {
 			}
 		}
 	}
-	asked = len(open)
+	for _, name := range sources(t) {
+		open = append(open, question{"rules", name, fmt.Sprintf(`count({__name__=%q})`, name)})
+	}
+	// The faults that the fleet plays, all the way to the alert.
+	for _, alert := range []string{"FlowNetworkDegraded", "FlowComponentDegraded", "FlowRetransmissionsHigh", "FlowConnectionsFailing"} {
+		open = append(open, question{"alerts", alert, fmt.Sprintf(`ALERTS{alertname=%q}`, alert)})
+	}
+	asked := len(open)
 	deadline := time.Now().Add(40 * time.Second)
 	for len(open) > 0 && time.Now().Before(deadline) {
 		// A connection of this machine, for the agent: short ones make audits and histograms.
@@ -226,18 +235,61 @@ func number(samples []sample) bool {
 	return false
 }
 
-// quickRules are the example's own, recorded every second.
-func quickRules(t testing.TB) (list string) {
+// quick is the example's prometheus.yaml with its rules, for other addresses, and every second instead of every quarter
+// of a minute and every minute.
+func quick(t testing.TB, flows, collectors string) string {
 	t.Helper()
-	for _, name := range []string{"recording.yaml", "cost.yaml", "rtt-native.yaml", "alerts.yaml"} {
-		text, err := os.ReadFile(filepath.Join(example, "rules", name))
-		require.NoError(t, err)
-		require.Contains(t, string(text), "interval: 1m")
-		file := filepath.Join(t.TempDir(), name)
-		require.NoError(t, os.WriteFile(file, bytes.ReplaceAll(text, []byte("interval: 1m"), []byte("interval: 1s")), 0o600))
-		list += "- " + file + "\n"
+	text, err := os.ReadFile(filepath.Join(example, "prometheus.yaml"))
+	require.NoError(t, err)
+	config := string(text)
+	replace := func(old, new string) {
+		require.Equal(t, 1, strings.Count(config, old), "%s in prometheus.yaml", old)
+		config = strings.Replace(config, old, new, 1)
 	}
-	return list
+	replace("scrape_interval: 15s", "scrape_interval: 1s")
+	replace("evaluation_interval: 1m", "evaluation_interval: 1s")
+	replace("[127.0.0.1:9464]", "["+flows+"]")
+	replace("[127.0.0.1:8888]", "["+collectors+"]")
+	dir := t.TempDir()
+	for _, name := range []string{"recording.yaml", "alerts.yaml", "cost.yaml", "rtt-native.yaml"} {
+		rules, err := os.ReadFile(filepath.Join(example, "rules", name))
+		require.NoError(t, err)
+		require.Contains(t, string(rules), "interval: 1m")
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, bytes.ReplaceAll(rules, []byte("interval: 1m"), []byte("interval: 1s")), 0o600))
+		replace("rules/"+name, file)
+	}
+	return config
+}
+
+// metric finds names of metrics in an expression; some labels begin as they do.
+var (
+	metric = regexp.MustCompile(`(?:[a-z_]+:)?\b(?:flow_(?:tcp|monitor|component|cost)|otelcol)_[a-z0-9_]+(?::[a-z0-9_]+)?|\bup\b`)
+	label  = regexp.MustCompile(`^flow_(?:monitor_name|component_(?:type|id|set)|cost_path)$`)
+)
+
+// sources are the metrics that the rules and alerts of the example read. promtool's tests make series of their own, so a name
+// that no collector writes is found here only.
+func sources(t testing.TB) []string {
+	t.Helper()
+	found := map[string]bool{}
+	for _, file := range []string{"recording.yaml", "alerts.yaml", "cost.yaml", "rtt-native.yaml"} {
+		text, err := os.ReadFile(filepath.Join(example, "rules", file))
+		require.NoError(t, err)
+		var read struct {
+			Groups []struct{ Rules []struct{ Expr string } }
+		}
+		require.NoError(t, yaml.Unmarshal(text, &read))
+		for _, g := range read.Groups {
+			for _, r := range g.Rules {
+				for _, name := range metric.FindAllString(r.Expr, -1) {
+					found[name] = !label.MatchString(name)
+				}
+			}
+		}
+	}
+	maps.DeleteFunc(found, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(found))
 }
 
 // misfits sends what the processors refuse or cannot place, so that what counts it is there.
