@@ -44,10 +44,15 @@ func binary(t testing.TB, name string) string {
 // startServer runs Prometheus with the configuration given and returns when it answers.
 func startServer(t testing.TB, config string) *server {
 	t.Helper()
+	return startServerAt(t, collector.FreeAddress(t), config)
+}
+
+func startServerAt(t testing.TB, address, config string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "prometheus.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
-	s := &server{address: collector.FreeAddress(t), client: http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
+	s := &server{address: address, client: http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}}
 	cmd := exec.Command(binary(t, "prometheus"), "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+s.address, "--web.enable-remote-write-receiver", "--enable-feature=native-histograms", "--log.level=warn")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
