@@ -199,7 +199,7 @@ func TestEveryQueryOfTheDashboardsReturnsData(t *testing.T) {
 		open = append(open, question{"alerts", alert, fmt.Sprintf(`ALERTS{alertname=%q}`, alert)})
 	}
 	asked := len(open)
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(90 * time.Second)
 	for len(open) > 0 && time.Now().Before(deadline) {
 		// A connection of this machine, for the agent: short ones make audits and histograms.
 		traffic(t)

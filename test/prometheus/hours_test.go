@@ -86,7 +86,7 @@ func TestSixHoursOfRoundsAreTheSameInPrometheus(t *testing.T) {
 	// Both edges of the range are samples, so increase() has nothing to extrapolate.
 	span := end.Sub(first)
 	for metric, name := range names {
-		for _, host := range []string{"i-web-3", "i-db-3", "i-data-1", "i-data-2", "i-data-3"} {
+		for _, host := range []string{"i-web-1", "i-web-3", "i-db-1", "i-db-3", "i-data-1", "i-data-2", "i-data-3"} {
 			want := f.truth.host[host][metric] - began.host[host][metric]
 			if want == 0 { // servers attempt nothing
 				continue
