@@ -43,6 +43,14 @@ while IFS= read -r -d '' file; do
     examples/*/prometheus.yaml | examples/*/prometheus.yml)
       promtool check config "$file" >/dev/null || complain "$file: promtool refuses it"
       ;;
+    examples/*/rules/tests/*.yaml)
+      output=$(promtool test rules "$file" 2>&1) || complain "$file: promtool's test of the rules fails: $output"
+      ;;
+    # promtool cannot make native histograms: rtt-native.yaml is asked of a server in test/prometheus.
+    examples/*/rules/*.yaml)
+      promtool check rules "$file" >/dev/null || complain "$file: promtool refuses it"
+      [[ -f ${file%/*}/tests/${file##*/} || $file == */rtt-native.yaml ]] || complain "$file has no test (${file%/*}/tests/${file##*/})"
+      ;;
     # Opened by the flowmonitor processor when it starts, not when it is validated: a Go test starts it on each.
     examples/*/topology*.yaml | examples/*/monitors*.yaml)
       [[ -f examples/inputs_test.go ]] || complain "$file is read by no test (examples/inputs_test.go is gone)"

@@ -101,6 +101,29 @@ write examples/k8s/kustomization.yaml 'resources:
 write examples/k8s/thing.yaml 'apiVersion: v1'
 expect 1 "examples/k8s/thing.yaml is no resource of examples/k8s/kustomization.yaml"
 
+rules='groups: [{name: g, rules: [{record: "level:metric:op", expr: "1 + 1"}]}]'
+tests='rule_files: [../r.yaml]
+tests: [{interval: 1m, promql_expr_test: [{expr: "level:metric:op", eval_time: 1m, exp_samples: [{labels: "level:metric:op", value: 2}]}]}]'
+
+start "rules with a test that passes"
+write examples/p/rules/r.yaml "$rules"
+write examples/p/rules/tests/r.yaml "$tests"
+expect 0 "ok  1 collector configurations"
+
+start "rules with a test that fails"
+write examples/p/rules/r.yaml "${rules/1 + 1/1 + 2}"
+write examples/p/rules/tests/r.yaml "$tests"
+expect 1 "examples/p/rules/tests/r.yaml: promtool's test of the rules fails"
+
+start "rules without a test"
+write examples/p/rules/r.yaml "$rules"
+expect 1 "examples/p/rules/r.yaml has no test"
+
+start "rules that are none"
+write examples/p/rules/r.yaml "${rules/1 + 1/1 +}"
+write examples/p/rules/tests/r.yaml "$tests"
+expect 1 "examples/p/rules/r.yaml: promtool refuses it"
+
 start "no configuration at all is not success"
 rm -r "$repository/examples"
 expect 1 "there is no collector configuration under examples/"

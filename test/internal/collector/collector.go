@@ -67,13 +67,34 @@ func Start(t testing.TB, config string) *Process {
 	t.Helper()
 	dir := t.TempDir()
 	health := FreeAddress(t)
-	p := &Process{Output: filepath.Join(dir, "output.jsonl"), Stderr: &bytes.Buffer{}, done: make(chan struct{})}
-	config = strings.NewReplacer("{{output}}", p.Output, "{{health}}", health).Replace(config)
+	output := filepath.Join(dir, "output.jsonl")
+	config = strings.NewReplacer("{{output}}", output, "{{health}}", health).Replace(config)
 	file := filepath.Join(dir, "config.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	p := start(t, health, exec.Command(Binary(t), "--config", file))
+	p.Output = output
+	return p
+}
 
-	p.cmd = exec.Command(Binary(t), "--config", file)
-	p.cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true") // a test asks nobody outside
+// StartExample runs the collector with a configuration of examples/ as it is, in that file's folder as a user would,
+// and returns when all components have started. variables are NAME=value, for what the example reads of the
+// environment.
+func StartExample(t testing.TB, file string, variables ...string) *Process {
+	t.Helper()
+	health := FreeAddress(t)
+	// The only thing that an example lacks: how to know that it has started.
+	more := filepath.Join(t.TempDir(), "health.yaml")
+	require.NoError(t, os.WriteFile(more, fmt.Appendf(nil, "extensions: {health_check: {endpoint: %q}}\nservice: {extensions: [health_check]}\n", health), 0o600))
+	cmd := exec.Command(Binary(t), "--config", filepath.Base(file), "--config", more)
+	cmd.Dir = filepath.Dir(file)
+	cmd.Env = append(os.Environ(), variables...)
+	return start(t, health, cmd)
+}
+
+func start(t testing.TB, health string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Stderr: &bytes.Buffer{}, cmd: cmd, done: make(chan struct{})}
+	p.cmd.Env = append(p.cmd.Environ(), "AWS_EC2_METADATA_DISABLED=true") // a test asks nobody outside
 	p.cmd.Stderr, p.cmd.Stdout = p.Stderr, p.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.cmd.Start())
