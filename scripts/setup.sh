@@ -177,7 +177,7 @@ lab_commands=(ip:iproute2 ss:iproute2 tc:iproute2 nft:nftables nsenter:util-linu
 # runc and systemd-analyze: the sandboxes in which the deployments of the examples are tried.
 test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus
   setpriv:util-linux runc:runc systemd-analyze:systemd
-  rpm:rpm dbus-daemon:dbus-daemon)
+  rpm:rpm)
 
 job=${1:-}
 check_go
