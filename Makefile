@@ -69,7 +69,7 @@ clean: ## remove what make built
 ## Tests
 
 # Making the generated files again needs the pinned clang, which only CI installs for a test.
-TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-packages test-e2e demo \
+TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-packages test-image test-e2e demo \
 	test-kernels-short test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
 
 .PHONY: test
@@ -87,6 +87,10 @@ test-e2e: build ## the suites in test/, against the built collector
 .PHONY: test-packages
 test-packages: setup-test ## the agent's deb and rpm, installed, upgraded and purged under a systemd of their own; licences
 	@scripts/test-packages.sh
+
+.PHONY: test-image
+test-image: setup-test build ## what packaging/Dockerfile puts into the image starts, without root and without a capability
+	@scripts/test-image.sh $(BINARY)
 
 .PHONY: test-churn
 test-churn: setup-test build ## 500,000 short connections through a table of 1,000 flows (minutes)
