@@ -85,7 +85,7 @@ test-e2e: build ## the suites in test/, against the built collector
 	@scripts/go-test.sh e2e -count=1 -p 1 -timeout 20m ./test/...
 
 .PHONY: test-packages
-test-packages: setup-test ## the agent's deb and rpm, installed, upgraded and purged under a systemd of their own; licences
+test-packages: setup-test build ## the agent's deb and rpm, installed, upgraded and purged under a systemd of their own; licences
 	@scripts/test-packages.sh
 
 .PHONY: test-image
@@ -173,6 +173,7 @@ check-embed: ## somebody else's collector builds with the components (examples/e
 .PHONY: check-reproducible
 check-reproducible: ## two builds are byte-identical
 	@scripts/check-reproducible.sh $(BINARY)
+	@scripts/check-reproducible.sh $(BINARY)-agent
 
 .PHONY: check-reproducible-cold
 check-reproducible-cold: ## the same, the second one with an empty build cache (minutes)

@@ -13,6 +13,8 @@ packages=$PWD/out/packages
 arch=$(dpkg --print-architecture)
 scripts/packages.sh agent "$arch"
 VERSION=0.1.1 scripts/packages.sh agent "$arch" >/dev/null
+# The licences of the whole collector, without its package.
+"$packages/tools/sbom" bin/otelcol-flowmonitor "$packages/otelcol-flowmonitor.cdx.json" "$packages/otelcol-flowmonitor.notices"
 rm -rf "$packages/next" && mkdir "$packages/next" && mv "$packages"/*0.1.1* "$packages/next/"
 
 work=$(mktemp -d)
