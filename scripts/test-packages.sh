@@ -10,6 +10,7 @@ PATH=$PATH:/usr/sbin:/sbin
 packages=$PWD/out/packages
 [[ $(id -u) == 0 ]] || { echo "test-packages: needs root: it mounts and starts a systemd" >&2; exit 1; }
 
+(cd tools/packages && go test ./...)
 arch=$(dpkg --print-architecture)
 scripts/packages.sh agent "$arch"
 VERSION=0.1.1 scripts/packages.sh agent "$arch" >/dev/null
