@@ -46,6 +46,15 @@ build: ## compile the collector, bin/otelcol-flowmonitor, from the committed sou
 	@mkdir -p bin
 	CGO_ENABLED=0 go -C $(DISTRIBUTION) build $(BUILD_FLAGS) -o $(CURDIR)/$(BINARY) .
 
+.PHONY: build-agent
+build-agent: ## compile the small agent without cloud SDKs, bin/otelcol-flowmonitor-agent
+	@mkdir -p bin
+	CGO_ENABLED=0 go -C $(DISTRIBUTION)-agent build $(BUILD_FLAGS) -o $(CURDIR)/$(BINARY)-agent .
+
+.PHONY: packages
+packages: ## deb and rpm for amd64 and arm64, with SBOM and licences, into out/packages
+	@scripts/packages.sh
+
 .PHONY: setup
 setup: setup-test ## install the Debian packages that the tests call, where missing
 
@@ -60,7 +69,7 @@ clean: ## remove what make built
 ## Tests
 
 # Making the generated files again needs the pinned clang, which only CI installs for a test.
-TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-e2e demo \
+TEST_STEPS := setup-test check-versions test-scripts lint test-unit build validate-examples test-packages test-image test-e2e demo \
 	test-kernels-short test-race bench-short fuzz-short check-reproducible $(if $(CI),check-generated) check-embed
 
 .PHONY: test
@@ -74,6 +83,14 @@ test-unit: ## the packages' own tests; as root, those that need the kernel too
 .PHONY: test-e2e
 test-e2e: build ## the suites in test/, against the built collector
 	@scripts/go-test.sh e2e -count=1 -p 1 -timeout 20m ./test/...
+
+.PHONY: test-packages
+test-packages: setup-test build ## the agent's deb and rpm, installed, upgraded and purged under a systemd of their own; licences
+	@scripts/test-packages.sh
+
+.PHONY: test-image
+test-image: setup-test build ## what packaging/Dockerfile puts into the image starts, without root and without a capability
+	@scripts/test-image.sh $(BINARY)
 
 .PHONY: test-churn
 test-churn: setup-test build ## 500,000 short connections through a table of 1,000 flows (minutes)
@@ -167,6 +184,7 @@ check-embed: ## somebody else's collector builds with the components (examples/e
 .PHONY: check-reproducible
 check-reproducible: ## two builds are byte-identical
 	@scripts/check-reproducible.sh $(BINARY)
+	@scripts/check-reproducible.sh $(BINARY)-agent
 
 .PHONY: check-reproducible-cold
 check-reproducible-cold: ## the same, the second one with an empty build cache (minutes)
@@ -188,6 +206,7 @@ generate-code: ## mdatagen's output and the tables of the READMEs
 .PHONY: generate-dist
 generate-dist: ## the collector's sources, go.mod and go.sum, with ocb
 	go tool -modfile=tools/go.mod builder --config builder-config.yaml --skip-compilation
+	go tool -modfile=tools/go.mod builder --config builder-config-agent.yaml --skip-compilation
 	scripts/check-embed.sh --update
 
 .PHONY: tidy
@@ -196,4 +215,5 @@ tidy: ## go.mod and go.sum of the module and of the tools
 	go -C tools mod tidy
 	go -C tools/deploy mod tidy
 	go -C test/k8sattributes mod tidy
+	go -C tools/packages mod tidy
 	@scripts/check-versions.sh go.mod

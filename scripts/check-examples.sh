@@ -33,7 +33,9 @@ while IFS= read -r -d '' file; do
   folder=$(dirname "$file")
   case $file in
     # ocb reads these, in check-generated and check-embed.
-    builder-config.yaml | examples/embed/builder-config.yaml) ;;
+    builder-config.yaml | builder-config-agent.yaml | examples/embed/builder-config.yaml) ;;
+    # nfpm reads this, in test-packages.
+    packaging/nfpm.yaml) ;;
     # mdatagen reads these, in check-generated.
     receiver/*/metadata.yaml | processor/*/metadata.yaml) ;;
     # Read by the tests of the package that the folder belongs to; a package without tests reads nothing.

@@ -26,9 +26,11 @@ git ls-files -z --cached --others --exclude-standard |
   tar --null --files-from=- -cf - | tar -xf - -C "$copy"
 
 make=${MAKE:-make}
-"$make" --no-print-directory build
+target=build
+[[ $binary != *-agent ]] || target=build-agent
+"$make" --no-print-directory "$target"
 [[ -z $cold ]] || export GOCACHE=$work/cache
-"$make" --no-print-directory -C "$copy" build
+"$make" --no-print-directory -C "$copy" "$target"
 
 sha256sum "$binary" "$copy/$binary" | sed "s|$work/||"
 if ! cmp "$binary" "$copy/$binary"; then

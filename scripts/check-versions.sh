@@ -18,7 +18,8 @@ readonly awsemf=v0.152.0
 files=("$@")
 if ((${#files[@]} == 0)); then
   cd "$(dirname "$0")/.."
-  files=(go.mod cmd/otelcol-flowmonitor/go.mod test/k8sattributes/go.mod builder-config.yaml examples/embed/builder-config.yaml)
+  files=(go.mod cmd/otelcol-flowmonitor/go.mod test/k8sattributes/go.mod builder-config.yaml
+    cmd/otelcol-flowmonitor-agent/go.mod builder-config-agent.yaml examples/embed/builder-config.yaml)
 fi
 
 failed=0

@@ -17,7 +17,7 @@ files() {
   git ls-files -z --cached --others --exclude-standard -- "$@" |
     while IFS= read -r -d '' file; do
       [[ -f $file ]] || continue
-      case $file in cmd/otelcol-flowmonitor/* | bpf/headers/*) continue ;; esac
+      case $file in cmd/otelcol-flowmonitor/* | cmd/otelcol-flowmonitor-agent/* | bpf/headers/*) continue ;; esac
       printf '%s\0' "$file"
     done
 }

@@ -176,7 +176,8 @@ lab_commands=(ip:iproute2 ss:iproute2 tc:iproute2 nft:nftables nsenter:util-linu
   sysctl:procps nginx:nginx-light)
 # runc and systemd-analyze: the sandboxes in which the deployments of the examples are tried.
 test_commands=("${lab_commands[@]}" ps:procps conntrack:conntrack curl:curl iperf3:iperf3 prometheus:prometheus promtool:prometheus
-  setpriv:util-linux runc:runc systemd-analyze:systemd)
+  setpriv:util-linux runc:runc systemd-analyze:systemd
+  rpm:rpm)
 
 job=${1:-}
 check_go

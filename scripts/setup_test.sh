@@ -39,7 +39,7 @@ for word; do
     nftables) printf "#!/bin/bash\n" >"'"$bin"'/nft"; chmod 755 "'"$bin"'/nft" ;;
   esac
 done'
-  for name in ip ss tc nft nsenter unshare sysctl nginx ps conntrack curl iperf3 setpriv runc systemd-analyze prometheus promtool gcc; do command_is "$name" true; done
+  for name in ip ss tc nft nsenter unshare sysctl nginx ps conntrack curl iperf3 setpriv runc rpm systemd-analyze prometheus promtool gcc; do command_is "$name" true; done
   echo 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0' >"$root/proc/mounts"
   echo btf >"$root/sys/kernel/btf/vmlinux"
 }
