@@ -52,6 +52,7 @@ func (i *inspection) value(path string, raw any, t reflect.Type) (any, bool) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	raw = expanded(raw)
 	if raw == nil {
 		return raw, true
 	}
@@ -126,6 +127,18 @@ func (i *inspection) list(path string, raw reflect.Value, t reflect.Type) any {
 		i.edits = append(i.edits, edit{path, clean})
 	}
 	return clean
+}
+
+// expanded gives the value that stands for a ${…} within one that came from a ${…} itself;
+// confmap's ToStringMap leaves those as they are, of a type of its own.
+func expanded(raw any) any {
+	for {
+		t := reflect.TypeOf(raw)
+		if t == nil || t.Name() != "ExpandedValue" || t.PkgPath() != "go.opentelemetry.io/collector/confmap/internal" {
+			return raw
+		}
+		raw = reflect.ValueOf(raw).FieldByName("Value").Interface()
+	}
 }
 
 // insideOptional gives the type in a configoptional.Optional.

@@ -32,7 +32,12 @@ func Read(conf *confmap.Conf, cfg any) error {
 		}
 	}
 	if err := conf.Unmarshal(cfg); err != nil {
-		problems = append(problems, err)
+		var several interface{ Unwrap() []error }
+		if errors.As(err, &several) { // without the headline over them
+			problems = append(problems, several.Unwrap()...)
+		} else {
+			problems = append(problems, err)
+		}
 	}
 	return errors.Join(problems...)
 }

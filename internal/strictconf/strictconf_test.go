@@ -4,6 +4,7 @@
 package strictconf
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -160,6 +161,56 @@ func TestAnEmbedderMayHandOverGoValues(t *testing.T) {
 	assert.Equal(t, 3*time.Second, cfg.Wait)
 	assert.Equal(t, []string{"a"}, cfg.Names)
 	assert.Equal(t, uint8(9), cfg.Small)
+}
+
+// literal is a provider like that of environment variables or files: what is behind its
+// scheme is the value, read as YAML; a name stands for longer ones.
+type literal map[string]string
+
+func (literal) Scheme() string                 { return "literal" }
+func (literal) Shutdown(context.Context) error { return nil }
+func (l literal) Retrieve(_ context.Context, uri string, _ confmap.WatcherFunc) (*confmap.Retrieved, error) {
+	text := strings.TrimPrefix(uri, "literal:")
+	if long, ok := l[text]; ok {
+		text = long
+	}
+	return confmap.NewRetrievedFromYAML([]byte(text))
+}
+
+func TestValuesFromElsewhereAreReadAsThoseInTheFile(t *testing.T) {
+	texts := literal{
+		"part":    "size: ${literal:5}\nlabel: ${literal:007}\n",
+		"wrong":   "size: ${literal:1.5}\nsice: ${literal:5}\n",
+		"right":   "{whole: '${literal:6}', wait: '${literal:5s}', name: '${literal:007}', part: '${literal:part}', may_part: '${literal:part}', parts: ['${literal:part}', {size: '${literal:8}'}], counts: {x: '${literal:9}'}}",
+		"refused": "{whole: '${literal:1.5}', wait: '${literal:5}', name: '${literal:bad}', part: '${literal:wrong}', parts: ['${literal:part}', '${literal:wrong}'], names: '${literal:[a, b]}'}",
+	}
+	resolve := func(name string) (*config, error) {
+		resolver, err := confmap.NewResolver(confmap.ResolverSettings{
+			URIs: []string{"literal:" + name},
+			ProviderFactories: []confmap.ProviderFactory{
+				confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider { return texts }),
+			},
+		})
+		require.NoError(t, err)
+		conf, err := resolver.Resolve(t.Context())
+		require.NoError(t, err)
+		cfg := &config{}
+		return cfg, conf.Unmarshal(cfg)
+	}
+	cfg, err := resolve("right")
+	require.NoError(t, err)
+	p := part{Size: 5, Label: "007"}
+	assert.Equal(t, &config{
+		Whole: 6, Wait: 5 * time.Second, Name: "007", Part: p, MayPart: configoptional.Some(p), Parts: []part{p, {Size: 8}}, Counts: map[string]int{"x": 9},
+	}, cfg)
+	cfg, err = resolve("refused")
+	for _, want := range []string{
+		"'whole' must be a whole number: is 1.5", "'wait' must be a duration", `'name' is "bad"`, "'part::size' must", "'part::sice' is no key",
+		"'parts[1]::size' must", "'parts[1]::sice' is no key",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+	assert.Equal(t, []string{"a", "b"}, cfg.Names)
 }
 
 // FuzzWholeNumbers: a number that is taken is the one that was written, to the last digit.
