@@ -6,6 +6,7 @@
 package bpf
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -88,6 +89,30 @@ func FuzzCgroup2Mount(f *testing.F) {
 			t.Errorf("found an empty path in %q", mountinfo)
 		}
 	})
+}
+
+func TestACgroupPathThatIsNoneIsRefusedWithWhatToDo(t *testing.T) {
+	mount, err := ownCgroup2Mount()
+	require.NoError(t, err)
+	file := filepath.Join(mount, "cgroup.procs")
+	for path, why := range map[string]string{
+		t.TempDir():                  "not in a cgroup2 file system",
+		"/nonexistent":               "no such file or directory",
+		file:                         "not a directory",
+		filepath.Join(mount, "gone"): "no such file or directory",
+	} {
+		_, _, err := findCgroup(path)
+		assert.EqualError(t, err, fmt.Sprintf("'cgroup_path' %q: %s (leave it empty, or use a directory below %q)", path, why, mount))
+	}
+	if data, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(data), " - cgroup cgroup ") {
+		for line := range strings.Lines(string(data)) {
+			if strings.Contains(line, " - cgroup cgroup ") {
+				_, _, err := findCgroup(strings.Fields(line)[4])
+				assert.ErrorContains(t, err, "a cgroup of version 1")
+				assert.ErrorContains(t, err, fmt.Sprintf("use a directory below %q", mount))
+			}
+		}
+	}
 }
 
 func TestCgroupPathThatIsNone(t *testing.T) {

@@ -34,6 +34,9 @@ func lockPinPath(path string) (*os.File, error) {
 	dir.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = ErrPinPathInUse
+		if pid, ok := lockHolder(path); ok {
+			err = fmt.Errorf("held by process %d: %w", pid, err)
+		}
 	}
 	return nil, fmt.Errorf("lock 'pin_path' %q: %w", path, err)
 }

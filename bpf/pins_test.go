@@ -287,6 +287,7 @@ func TestASecondCollectorIsRefused(t *testing.T) {
 	_, err := Load(p.options)
 	require.ErrorIs(t, err, ErrPinPathInUse)
 	assert.ErrorContains(t, err, p.options.PinPath)
+	assert.ErrorContains(t, err, fmt.Sprintf("held by process %d", os.Getpid()))
 	var app traffic
 	app.exchange(t, 3)
 	sum := totals{}

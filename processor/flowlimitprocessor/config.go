@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/strictconf"
 )
 
 const (
@@ -57,7 +60,15 @@ type Config struct {
 	_ struct{}
 }
 
-var _ component.Config = (*Config)(nil)
+var (
+	_ component.Config    = (*Config)(nil)
+	_ confmap.Unmarshaler = (*Config)(nil)
+)
+
+// Unmarshal refuses what confmap takes silently, and reports all that is wrong at once.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	return strictconf.Unmarshal(conf, c)
+}
 
 func createDefaultConfig() component.Config {
 	return &Config{

@@ -66,3 +66,16 @@ func TestConfigErrorsQuoteTheKey(t *testing.T) {
 		assert.ErrorContains(t, err, key)
 	}
 }
+
+func TestWholeNumbersAreNeitherCutNorWrappedAndOtherErrorsStandBeside(t *testing.T) {
+	for _, key := range []string{"top_flows", "max_held_mib", "max_streams"} {
+		for value, want := range map[any]string{1.5: "must be a whole number: is 1.5", 1e20: "must be a whole number that fits into 64 bits: is 1e+20"} {
+			cfg := createDefaultConfig()
+			err := confmap.NewFromStringMap(map[string]any{key: value, "round_timeout": "0s", "top_flow": 1}).Unmarshal(cfg)
+			assert.ErrorContains(t, err, "'"+key+"' "+want)
+			assert.ErrorContains(t, err, "'top_flow' is no key that is known here: one of max_held_mib, max_streams, round_timeout, top_flows")
+			assert.ErrorIs(t, cfg.(*Config).Validate(), errRoundTimeout)
+			assert.ErrorContains(t, err, "'round_timeout' must be above 0s")
+		}
+	}
+}

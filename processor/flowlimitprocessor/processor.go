@@ -89,7 +89,8 @@ func newLimiter(set processor.Settings, cfg *Config, next consumer.Metrics) (*li
 func (*limiter) Capabilities() consumer.Capabilities { return consumer.Capabilities{} }
 
 // Start starts the clock of the rounds.
-func (l *limiter) Start(context.Context, component.Host) error {
+func (l *limiter) Start(starting context.Context, _ component.Host) error {
+	l.telemetry.begin(starting)
 	ctx, abort := context.WithCancel(context.Background())
 	l.abort = abort
 	l.loop.Go(func() { l.releaseDue(ctx) })

@@ -69,6 +69,21 @@ func reason(s string) otelmetric.MeasurementOption {
 	return otelmetric.WithAttributeSet(otelattribute.NewSet(otelattribute.String(reasonKey, s)))
 }
 
+// begin exports the counters that have no attributes from the start: one that is 0 and one
+// that does not exist look alike otherwise.
+func (t *telemetry) begin(ctx context.Context) {
+	b := t.builder
+	for _, c := range []otelmetric.Int64Counter{
+		b.ProcessorFlowlimitFlowsKept,
+		b.ProcessorFlowlimitFlowsMerged,
+		b.ProcessorFlowlimitLateRounds,
+		b.ProcessorFlowlimitPointsLost,
+		b.ProcessorFlowlimitStreamsEvicted,
+	} {
+		c.Add(ctx, 0)
+	}
+}
+
 func (t *telemetry) refuse(ctx context.Context, why refusal, points int) {
 	if points > 0 {
 		t.builder.ProcessorFlowlimitPointsRefused.Add(ctx, int64(points), t.refused[why])

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/collector/config/configoptional"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/strictconf"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/ipranges"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
 )
@@ -79,11 +80,9 @@ var _ confmap.Unmarshaler = (*Config)(nil)
 
 // Unmarshal takes a source that is named without anything below it, as in 'file:', as one
 // that lacks its options. Left as it is it would be no source at all, and the user would
-// not be told.
+// not be told. For the rest it is as strict as [strictconf].
 func (c *Config) Unmarshal(conf *confmap.Conf) error {
-	if err := conf.Unmarshal(c); err != nil {
-		return err
-	}
+	wrong := strictconf.Read(conf, c)
 	t, _ := conf.ToStringMap()["topology"].(map[string]any)
 	named := func(source string) bool {
 		value, ok := t[source]
@@ -98,7 +97,7 @@ func (c *Config) Unmarshal(conf *confmap.Conf) error {
 	if named("imds") {
 		c.Topology.IMDS = configoptional.Some(IMDSConfig{})
 	}
-	return nil
+	return strictconf.WithValues(wrong, c)
 }
 
 var errMaxCachedFlows = fmt.Errorf("'max_cached_flows' must be at least %d", minMaxCachedFlows)

@@ -172,3 +172,27 @@ func TestASourceWithoutItsOptionsIsSaid(t *testing.T) {
 		assert.ErrorIs(t, confmap.Validate(cfg), want, yaml)
 	}
 }
+
+func TestWholeNumbersAreNeitherCutNorWrappedAndOtherErrorsStandBeside(t *testing.T) {
+	for value, want := range map[any]string{1.5: "must be a whole number: is 1.5", 1e20: "must be a whole number that fits into 64 bits: is 1e+20"} {
+		err := confmap.NewFromStringMap(map[string]any{
+			"max_cached_flows": value,
+			"monitors":         []any{map[string]any{"nam": "x"}},
+			"topology": map[string]any{
+				"file":      map[string]any{"paht": "x"},
+				"ec2":       map[string]any{"max_parallel": value, "request_rate": 0.0, "accounts": []any{map[string]any{"region": "eu-west-1"}}},
+				"ip_ranges": map[string]any{"refresh": true, "path": "x"},
+			},
+		}).Unmarshal(createDefaultConfig())
+		for _, wanted := range []string{
+			"'max_cached_flows' " + want,
+			"'topology::ec2::max_parallel' " + want,
+			"'topology::ec2::accounts[0]::region' is no key that is known here: one of external_id, regions, role_arn",
+			"'topology::file::paht' is no key that is known here: one of path",
+			"'monitors[0]::nam' is no key that is known here: one of local, name, remote",
+			errRanges.Error(), errRequestRate.Error(),
+		} {
+			assert.ErrorContains(t, err, wanted)
+		}
+	}
+}

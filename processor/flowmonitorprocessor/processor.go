@@ -44,6 +44,7 @@ func (p *flowMonitor) start(ctx context.Context, host component.Host) error {
 	if err := p.sources.start(ctx, host); err != nil {
 		return err
 	}
+	p.beginCounters(ctx)
 	return p.observe()
 }
 

@@ -45,6 +45,20 @@ func (p *flowMonitor) count(ctx context.Context, b *batch) {
 	}
 }
 
+// beginCounters exports the counters that have no attributes from the start: one that is 0
+// and one that does not exist look alike otherwise.
+func (p *flowMonitor) beginCounters(ctx context.Context) {
+	t := p.telemetry
+	for _, c := range []metric.Int64Counter{
+		t.ProcessorFlowmonitorCacheMisses,
+		t.ProcessorFlowmonitorPointsEnriched,
+		t.ProcessorFlowmonitorPointsPassed,
+		t.ProcessorFlowmonitorPointsRefused,
+	} {
+		c.Add(ctx, 0)
+	}
+}
+
 // observe registers the gauges.
 func (p *flowMonitor) observe() error {
 	t := p.telemetry

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/strictconf"
 )
 
 // How a point's window and the end of a window are told.
@@ -61,7 +64,15 @@ type Config struct {
 	_ struct{} // prevents unkeyed literals
 }
 
-var _ component.Config = (*Config)(nil)
+var (
+	_ component.Config    = (*Config)(nil)
+	_ confmap.Unmarshaler = (*Config)(nil)
+)
+
+// Unmarshal refuses what confmap takes silently, and reports all that is wrong at once.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	return strictconf.Unmarshal(conf, c)
+}
 
 // patience is how long a window waits for its points. Evidence of a window comes only once the
 // stage before has waited for its own, up to a tick and the shortest silence later.

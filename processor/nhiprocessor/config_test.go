@@ -86,3 +86,15 @@ func TestValidate(t *testing.T) {
 		})
 	}
 }
+
+func TestWholeNumbersAreNeitherCutNorWrappedAndOtherErrorsStandBeside(t *testing.T) {
+	for _, key := range []string{"max_flows", "max_components", "max_monitors"} {
+		for value, want := range map[any]string{1.5: "must be a whole number: is 1.5", 1e20: "must be a whole number that fits into 64 bits: is 1e+20"} {
+			err := confmap.NewFromStringMap(map[string]any{key: value, "window": 60, "role": "judge", "windows": 1}).Unmarshal(createDefaultConfig())
+			assert.ErrorContains(t, err, "'"+key+"' "+want)
+			assert.ErrorContains(t, err, "'windows' is no key that is known here")
+			assert.ErrorContains(t, err, "'window' must be a duration with its unit, such as 30s: is 60")
+			assert.ErrorContains(t, err, "'role' must be")
+		}
+	}
+}

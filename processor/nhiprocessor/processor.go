@@ -83,7 +83,8 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 }
 
 // start begins to decide. It needs nothing of the host, and returns at once.
-func (p *nhi) start(context.Context, component.Host) error {
+func (p *nhi) start(starting context.Context, _ component.Host) error {
+	p.telemetry.begin(starting)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
 	go func() {

@@ -81,6 +81,14 @@ func reason(name string) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attribute.String("reason", name)))
 }
 
+// begin exports the counters that have no attributes from the start: one that is 0 and one
+// that does not exist look alike otherwise.
+func (t *telemetry) begin(ctx context.Context) {
+	for _, c := range []metric.Int64Counter{t.ProcessorNhiBatchesFailed, t.ProcessorNhiPoints, t.ProcessorNhiWindowsDecided} {
+		c.Add(ctx, 0)
+	}
+}
+
 // record reports how the points of a batch count.
 func (t *telemetry) record(ctx context.Context, o *observation, c *counted) {
 	if c.evidence > 0 {

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/confmap"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/strictconf"
 )
 
 // Temporality of the sums and histograms.
@@ -113,6 +116,13 @@ type Config struct {
 	_ struct{} // prevents unkeyed literals
 }
 
+var _ confmap.Unmarshaler = (*Config)(nil)
+
+// Unmarshal refuses what confmap takes silently, and reports all that is wrong at once.
+func (c *Config) Unmarshal(conf *confmap.Conf) error {
+	return strictconf.Unmarshal(conf, c)
+}
+
 func createDefaultConfig() component.Config {
 	return &Config{
 		CollectionInterval: 30 * time.Second,
@@ -133,6 +143,18 @@ func (c *Config) jitter() time.Duration {
 		return *c.Jitter
 	}
 	return c.CollectionInterval / jitterShare
+}
+
+// longestRound is the interval plus the jitter; if either is invalid, with the nearest that
+// is valid, so that an idle timeout which no correction of them would make long enough is
+// reported together with them.
+func (c *Config) longestRound() time.Duration {
+	interval := min(max(c.CollectionInterval, minCollectionInterval), maxCollectionInterval)
+	jitter := interval / jitterShare
+	if c.Jitter != nil {
+		jitter = min(max(*c.Jitter, 0), interval)
+	}
+	return interval + jitter
 }
 
 // Validate reports everything that is wrong, each by its YAML key.
@@ -171,7 +193,7 @@ func (c *Config) Validate() error {
 			refuse("'detail' must hold names of %q: has %q", detailGroupNames, name)
 		}
 	}
-	if longest := c.CollectionInterval + c.jitter(); c.IdleTimeout < longest {
+	if longest := c.longestRound(); c.IdleTimeout < longest {
 		refuse("'idle_timeout' must be at least 'collection_interval' + 'jitter' (%v): is %v", longest, c.IdleTimeout)
 	}
 	if c.Temporality != TemporalityDelta && c.Temporality != TemporalityCumulative {

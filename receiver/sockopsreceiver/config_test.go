@@ -169,3 +169,52 @@ func TestAnAccountIDFromTheEnvironmentStaysAString(t *testing.T) {
 	require.NoError(t, conf.Unmarshal(cfg))
 	assert.Equal(t, map[string]string{"cloud.account.id": "012345678901"}, cfg.Resource)
 }
+
+func fromYAML(t *testing.T, yaml string) error {
+	t.Helper()
+	got, err := confmap.NewRetrievedFromYAML([]byte(yaml))
+	require.NoError(t, err)
+	conf, err := got.AsConf()
+	require.NoError(t, err)
+	cfg := createDefaultConfig()
+	if err := conf.Unmarshal(cfg); err != nil {
+		return err
+	}
+	return confmap.Validate(cfg)
+}
+
+func TestWholeNumbersAreNeitherCutNorWrapped(t *testing.T) {
+	for _, key := range []string{"max_flows", "max_sockets", "max_nat_connections", "max_nat_namespaces"} {
+		assert.ErrorContains(t, fromYAML(t, key+": 1.5"), "'"+key+"' must be a whole number: is 1.5")
+		assert.ErrorContains(t, fromYAML(t, key+": 99999999999999999999"), "'"+key+"' must be a whole number that fits into 64 bits: is 1e+20")
+		assert.ErrorContains(t, fromYAML(t, key+": 18446744073709551615"), "'"+key+"' must be a whole number that fits into 64 bits: is 18446744073709551615")
+		assert.NoError(t, fromYAML(t, key+": 5"))
+	}
+}
+
+func TestErrorsOfTypesKeysAndValuesAreReportedTogether(t *testing.T) {
+	err := fromYAML(t, "{colection_interval: 1s, max_flows: 1.5, nat: maybe, jitter: soon, temporality: x, idle_timeout: 1s, resource: {a: 5}}")
+	for _, want := range []string{
+		"'colection_interval' is no key that is known here: one of adopt_existing, ", "'max_flows' must", "'nat' must", "'jitter' must",
+		"'temporality' must", "'idle_timeout' must", "'resource[a]' expected type 'string'",
+	} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+func TestAnIdleTimeoutThatIsTooShortForAnyIntervalIsReportedBesideAnInvalidInterval(t *testing.T) {
+	for _, yaml := range []string{
+		"{collection_interval: 0s, idle_timeout: 1s}",
+		"{collection_interval: -5m, idle_timeout: 1s}",
+		"{collection_interval: 500ms, jitter: -5m, idle_timeout: 900ms}",
+		"{collection_interval: 1h, idle_timeout: 1s}",
+		"{collection_interval: soon, idle_timeout: 1s}",
+	} {
+		err := fromYAML(t, yaml)
+		assert.ErrorContains(t, err, "'collection_interval' must", yaml)
+		assert.ErrorContains(t, err, "'idle_timeout' must", yaml)
+	}
+	err := fromYAML(t, "{collection_interval: 0s, idle_timeout: 2s}")
+	assert.ErrorContains(t, err, "'collection_interval' must")
+	assert.NotContains(t, err.Error(), "'idle_timeout'", "2s is enough for the shortest interval")
+}

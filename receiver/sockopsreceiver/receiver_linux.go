@@ -77,7 +77,7 @@ func newReceiver(set receiver.Settings, cfg *Config, next consumer.Metrics, on s
 
 // Start loads the kernel side: once it has returned, every new connection is counted.
 // Those open before are taken over in the background.
-func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
+func (r *sockopsReceiver) Start(starting context.Context, host component.Host) error {
 	clock := newClock(r.wall) // before anything is counted
 	src, err := r.load(r.config)
 	if err != nil {
@@ -117,6 +117,7 @@ func (r *sockopsReceiver) Start(_ context.Context, host component.Host) error {
 		settings.Translate = r.loop.nat.translator.Translate
 	}
 	r.loop.table = streams.New(settings)
+	beginCounters(starting, r.telemetry, r.loop.audit != nil)
 	r.loop.resume(context.Background())
 	if err := r.loop.figures.register(r.telemetry, r.config.MaxFlows, r.config.MaxSockets); err != nil {
 		r.loop.logger.Warn("Some of the receiver's own metrics are missing.", zap.Error(err))
