@@ -150,6 +150,8 @@ func (s *Sockops) inNamespaces(ctx context.Context, program *ebpf.Program) (Adop
 			break
 		}
 	}
+	// What is still gone had its last socket closed while it was looked for: there is nothing to adopt.
+	maps.DeleteFunc(done, func(_ uint32, err error) bool { return errors.Is(err, errGone) })
 	var st AdoptStats
 	var errs []error
 	for inode, err := range done {

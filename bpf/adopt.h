@@ -16,6 +16,11 @@ struct listener {
 	__u32 port;
 };
 
+enum {
+	LISTENER_MARKS = 1, /* what it accepts has its backlog: sk_max_ack_backlog */
+	LISTENER_MARKS_NOT = 2, /* listen(fd, 0) */
+};
+
 /* Ports that are listened on: the iterator over tcp shows listeners before connections. User space empties it after an adoption. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -25,19 +30,20 @@ struct {
 	__type(value, __u8);
 } listeners SEC(".maps");
 
-static __always_inline void listener_of(struct listener *l, struct sock *sk)
+static __always_inline __u8 listener_on(struct sock *sk, __u32 port)
 {
-	l->netns = sk->__sk_common.skc_net.net->ns.inum;
-	l->port = sk->__sk_common.skc_num;
+	struct listener l = {.netns = sk->__sk_common.skc_net.net->ns.inum, .port = port};
+	__u8 *found = bpf_map_lookup_elem(&listeners, &l);
+
+	return found ? *found : 0;
 }
 
 static __always_inline void note_listener(struct sock *sk)
 {
-	struct listener l;
-	__u8 listens = 1;
+	struct listener l = {.netns = sk->__sk_common.skc_net.net->ns.inum, .port = sk->__sk_common.skc_num};
+	__u8 marks = sk->sk_max_ack_backlog ? LISTENER_MARKS : LISTENER_MARKS_NOT;
 
-	listener_of(&l, sk);
-	bpf_map_update_elem(&listeners, &l, &listens, BPF_ANY);
+	bpf_map_update_elem(&listeners, &l, &marks, BPF_ANY);
 }
 
 static __always_inline void ephemeral_range(struct net *net, __u32 *low, __u32 *high)
@@ -56,22 +62,23 @@ static __always_inline void ephemeral_range(struct net *net, __u32 *low, __u32 *
 /*
  * opener sets role and, if it is unknown, which port is the server's. A socket made by
  * accept() has its listener's backlog, one made by connect() has 0; but so does a server
- * of listen(fd, 0), which then differs by the listener on its local port or, if that is
- * closed, by a local port outside the ephemeral range.
+ * of listen(fd, 0), which is told by such a listener on its port, and a client by a
+ * listener of its own namespace on the peer's. (A client may be bound to a port that is
+ * listened on, as peers of one another do.) Where all listeners are closed or elsewhere,
+ * who has an ephemeral port is taken for the client: a server that had listen(fd, 0) on
+ * such a port is rarer than a client of a server on one.
  */
 static __always_inline void opener(struct conn *c, struct sock *sk)
 {
 	__u32 local = sk->__sk_common.skc_num, peer = __builtin_bswap16(sk->__sk_common.skc_dport);
-	struct listener l;
 	__u32 low, high;
 
-	listener_of(&l, sk);
-	if (sk->sk_max_ack_backlog || bpf_map_lookup_elem(&listeners, &l)) {
+	if (sk->sk_max_ack_backlog || listener_on(sk, local) == LISTENER_MARKS_NOT) {
 		c->role = ROLE_SERVER;
 		return;
 	}
 	ephemeral_range(sk->__sk_common.skc_net.net, &low, &high);
-	if (local >= low && local <= high) {
+	if ((local >= low && local <= high) || listener_on(sk, peer)) {
 		c->role = ROLE_CLIENT;
 		return;
 	}

@@ -80,6 +80,40 @@ func TestAnAdoptedServerIsToldByItsListener(t *testing.T) {
 	assert.False(t, p.objects.Listeners.Iterate().Next(&key, &value), "they are needed for the adoption only")
 }
 
+// Peers of one another (libp2p, BitTorrent) connect from the port that they listen on.
+func TestAnAdoptedClientMayHaveThePortOfAListener(t *testing.T) {
+	require.NoError(t, supported(t))
+	group := ownCgroup(t)
+	bound := func(port int) int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+		require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+		require.NoError(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: port}))
+		return fd
+	}
+	const here, there = 7101, 7102 // below the ephemeral range
+	mine, listener, client := bound(here), bound(there), bound(here)
+	require.NoError(t, unix.Listen(mine, 5))
+	require.NoError(t, unix.Listen(listener, 5))
+	require.NoError(t, unix.Connect(client, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: there}))
+	server, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	require.NoError(t, err)
+
+	p := load(t, Options{CgroupPath: group})
+	_, err = p.Adopt(t.Context())
+	require.NoError(t, err)
+	e := ends{listener, client, server}
+	require.NoError(t, e.send(123))
+	unix.Close(server)
+	sum := totals{}
+	require.NoError(t, p.Harvest(sum.add))
+	assert.EqualValues(t, 123, sum.of(RoleClient).Sent)
+	assert.EqualValues(t, 123, sum.of(RoleServer).Received)
+	assert.NotContains(t, sum, uint8(RoleUnknown))
+}
+
 func TestSocketsOfAThreadWithDescriptorsOfItsOwnAreAdopted(t *testing.T) {
 	require.NoError(t, supported(t))
 	group := ownCgroup(t)

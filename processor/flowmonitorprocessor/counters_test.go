@@ -43,7 +43,7 @@ func TestCountersWithoutAttributesAreExportedFromTheStart(t *testing.T) {
 		assert.Len(t, points, 1, name)
 		assert.Zero(t, points[0].Value, name)
 	}
-	assert.Equal(t, 4, counters)
+	assert.Equal(t, 5, counters)
 	require.NoError(t, p.Shutdown(t.Context()))
 	require.NoError(t, tel.Shutdown(t.Context()))
 }

@@ -52,6 +52,7 @@ func (p *flowMonitor) beginCounters(ctx context.Context) {
 	for _, c := range []metric.Int64Counter{
 		t.ProcessorFlowmonitorCacheMisses,
 		t.ProcessorFlowmonitorPointsEnriched,
+		t.ProcessorFlowmonitorPointsLate,
 		t.ProcessorFlowmonitorPointsPassed,
 		t.ProcessorFlowmonitorPointsRefused,
 	} {

@@ -34,6 +34,7 @@ type loop struct {
 	obsreport *receiverhelper.ObsReport
 	telemetry *metadata.TelemetryBuilder
 	figures   figures
+	shortages shortages
 
 	source     source
 	identity   <-chan pcommon.Resource // nil once the resource is known

@@ -113,4 +113,5 @@ func (l *loop) observe(ctx context.Context, f streams.Forgotten) {
 	l.figures.sockets.Store(int64(st.Sockets))
 	l.figures.traced.Store(int64(st.Traced))
 	l.figures.smoothed.Store(int64(st.SmoothedRTT))
+	l.shortages.say(l.logger, l.config, st, time.Now())
 }

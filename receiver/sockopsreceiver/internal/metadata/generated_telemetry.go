@@ -791,7 +791,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsConnectionsRefused, err = builder.meter.Int64ObservableCounter(
 		"otelcol_receiver_sockops_connections_refused",
-		metric.WithDescription("Connections that are not counted, because as many sockets were watched as may be (`max_sockets`). [Development]"),
+		metric.WithDescription("Connections, and listeners, that are not counted because as many sockets were watched as may be (`max_sockets`). [Development]"),
 		metric.WithUnit("{connection}"),
 	)
 	errs = errors.Join(errs, err)

@@ -208,7 +208,7 @@ func AssertEqualReceiverSockopsConnectionsLost(t *testing.T, tt *componenttest.T
 func AssertEqualReceiverSockopsConnectionsRefused(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_receiver_sockops_connections_refused",
-		Description: "Connections that are not counted, because as many sockets were watched as may be (`max_sockets`). [Development]",
+		Description: "Connections, and listeners, that are not counted because as many sockets were watched as may be (`max_sockets`). [Development]",
 		Unit:        "{connection}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
