@@ -8,6 +8,7 @@ package test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,24 +22,34 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
 )
 
-// cluster is two nodes of Kubernetes, each with a pod, and a host outside.
+// cluster is two nodes of Kubernetes, each with pods, and a host outside. All are on this
+// machine but, as far as addresses tell, the one outside with its IPv4 address.
 type cluster struct {
-	lab                                      *netlab.Lab
-	nodeA, nodeB, podA, podB, podB2, outside *netlab.Node
+	lab                                             *netlab.Lab
+	nodeA, nodeB, podA, podA2, podB, podB2, outside *netlab.Node
 }
 
 // What kube-proxy and a container runtime write, in short: on node A the service
 // 172.20.0.10:443 (fd00:20::10) with two endpoints behind node B, and pods leave the cluster
-// as their node; on node B the host port 8080 of its first pod.
+// as their node, also to each other. The service 172.20.0.11:443 (fd00:20::11) and the node
+// port 30080 are of the second pod beside the first. On node B the host port 8080 of its
+// first pod.
 const (
 	nodeARules = `
 table ip nat {
   map endpoints { typeof numgen inc mod 2 : ip daddr . tcp dport; elements = { 0 : 10.2.0.2 . 8443, 1 : 10.2.0.3 . 8443 }; }
   chain prerouting { type nat hook prerouting priority -100; ip daddr 172.20.0.10 tcp dport 443 dnat to numgen inc mod 2 map @endpoints; }
-  chain postrouting { type nat hook postrouting priority 100; ip saddr 10.1.0.0/16 ip daddr 203.0.113.0/24 snat to 10.0.0.1; }
+  chain here { type nat hook prerouting priority -99; ip daddr 172.20.0.11 tcp dport 443 dnat to 10.1.0.3:8443; ip daddr 10.0.0.1 tcp dport 30080 dnat to 10.1.0.3:8443; }
+  chain postrouting {
+    type nat hook postrouting priority 100;
+    ip saddr 10.1.0.0/16 ip daddr 203.0.113.0/24 snat to 10.0.0.1;
+    ip daddr 10.1.0.3 ct original ip daddr 10.1.0.3 masquerade;
+    ct original ip daddr 10.0.0.1 ct status dnat masquerade;
+  }
 }
 table ip6 nat {
   map endpoints { typeof numgen inc mod 2 : ip6 daddr . tcp dport; elements = { 0 : fd00:2::2 . 8443, 1 : fd00:2::3 . 8443 }; }
+  chain here { type nat hook prerouting priority -99; ip6 daddr fd00:20::11 tcp dport 443 dnat to [fd00:1::3]:8443; }
   chain prerouting { type nat hook prerouting priority -100; ip6 daddr fd00:20::10 tcp dport 443 dnat to numgen inc mod 2 map @endpoints; }
 }
 `
@@ -56,8 +67,9 @@ func newCluster(t testing.TB) cluster {
 		c.nodeA, c.nodeB = lab.Router("node-a", "10.0.0.1", "fd00::1"), lab.Router("node-b", "10.0.0.2", "fd00::2")
 		lab.Link(c.nodeA, c.nodeB)
 		c.podA = c.nodeA.Host("pod-a", "10.1.0.2", "fd00:1::2")
+		c.podA2 = c.nodeA.Host("pod-a2", "10.1.0.3", "fd00:1::3")
 		c.podB, c.podB2 = c.nodeB.Host("pod-b", "10.2.0.2", "fd00:2::2"), c.nodeB.Host("pod-b2", "10.2.0.3", "fd00:2::3")
-		c.outside = c.nodeB.Host("outside", "203.0.113.9", "fd00:99::9")
+		c.outside = c.nodeB.Host("outside", "203.0.113.79", "fd00:99::9")
 	})
 	for node, rules := range map[*netlab.Node]string{c.nodeA: nodeARules, c.nodeB: nodeBRules} {
 		cmd := node.Command(t.Context(), "nft", "-f", "-")
@@ -65,8 +77,18 @@ func newCluster(t testing.TB) cluster {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, string(out))
 	}
+	out, err := c.outside.Command(t.Context(), "sh", "-c", `set -e
+		route=$(ip -4 route show default)
+		ip route add local 203.0.113.78/31 dev lo
+		device=$(echo "$route" | sed 's/.* dev \([^ ]*\).*/\1/')
+		ip addr add 169.254.9.9/32 dev "$device" # with its last address the device would lose its neighbours
+		ip addr del 203.0.113.79/32 dev "$device"
+		ip route replace $route src 203.0.113.79`).CombinedOutput()
+	require.NoError(t, err, string(out))
 	return c
 }
+
+func elsewhere(end netip.AddrPort) bool { return end.Addr() == netip.MustParseAddr("203.0.113.79") }
 
 // receivers watches all of the lab from the machine's own network namespace.
 func (c cluster) receivers(more string) string {
@@ -105,8 +127,8 @@ func identityOf(p collector.Point) identity {
 type counts struct{ sent, received, opened int }
 
 // expected adds what one end of each connection is to be reported as: its own socket's
-// addresses are what the application was told by the kernel, those beyond are the other
-// end's. Of connections that are older than the collector the beginning is not seen.
+// addresses are what the application was told by the kernel, the peer's are the other
+// end's own, and what this end is called is the other end's word only if that is elsewhere. Of connections that are older than the collector the beginning is not seen.
 func expected(flows map[identity]counts, role string, here, there []netlab.ConnReport, old map[uint64]bool) {
 	other := map[uint64]netlab.ConnReport{}
 	for _, c := range there {
@@ -116,6 +138,9 @@ func expected(flows map[identity]counts, role string, here, there []netlab.ConnR
 		o := other[c.ID]
 		local, peer := plain(o.Remote), plain(o.Local)
 		heldLocal, heldPeer := plain(c.Local), plain(c.Remote)
+		if !elsewhere(peer) {
+			local = heldLocal
+		}
 		id := identity{role: role}
 		text := func(a netip.AddrPort, port bool) string {
 			if port {
@@ -154,13 +179,17 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 	c := newCluster(t)
 	ctx := t.Context()
 	servers := map[*netlab.Node]*netlab.Server{}
-	for _, n := range []*netlab.Node{c.podB, c.podB2, c.outside} {
+	for _, n := range []*netlab.Node{c.podA2, c.podB, c.podB2, c.outside} {
 		s, err := n.StartServer(ctx, netlab.ServerConfig{Listen: netip.MustParseAddrPort("[::]:8443")})
 		require.NoError(t, err)
 		servers[n] = s
 	}
 	service := []netip.AddrPort{netip.MustParseAddrPort("172.20.0.10:443"), netip.MustParseAddrPort("[fd00:20::10]:443")}
-	beyond := []netip.AddrPort{netip.MustParseAddrPort("203.0.113.9:8443")}
+	beyond := []netip.AddrPort{netip.MustParseAddrPort("203.0.113.79:8443")}
+	here := []netip.AddrPort{
+		netip.MustParseAddrPort("172.20.0.11:443"), netip.MustParseAddrPort("[fd00:20::11]:443"), netip.MustParseAddrPort("10.0.0.1:30080"),
+		netip.MustParseAddrPort("10.1.0.3:8443"), // masqueraded
+	}
 	hostPort := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:8080")}
 
 	config := func(targets []netip.AddrPort, n int, more func(*netlab.ClientConfig)) netlab.ClientConfig {
@@ -173,8 +202,8 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 	stepwise := func(cfg *netlab.ClientConfig) { cfg.Stepwise = true }
 	// Connections that were there before the collector, and stay for several rounds.
 	var long []*netlab.Client
-	for node, targets := range map[*netlab.Node][]netip.AddrPort{c.podA: append(service, beyond...), c.outside: hostPort, c.podB: beyond} {
-		client, err := node.StartClient(ctx, config(targets, 24, stepwise))
+	for node, targets := range map[*netlab.Node][]netip.AddrPort{c.podA: slices.Concat(service, beyond, here), c.outside: hostPort, c.podB: beyond} {
+		client, err := node.StartClient(ctx, config(targets, 48, stepwise))
 		require.NoError(t, err)
 		long = append(long, client)
 	}
@@ -184,11 +213,11 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 		for _, batch := range process.Read(t) {
 			last = collector.Sum(collector.Points([]pmetric.Metrics{batch}), flowattr.MetricConnectionsOpen)
 		}
-		return last == 2*3*24
+		return last == 2*3*48
 	}, time.Minute, 50*time.Millisecond)
 	var short []*netlab.Client
 	slow := func(cfg *netlab.ClientConfig) { cfg.Interval = 10 * time.Millisecond }
-	for node, targets := range map[*netlab.Node][]netip.AddrPort{c.podA: append(service, beyond...), c.outside: hostPort, c.podB2: beyond} {
+	for node, targets := range map[*netlab.Node][]netip.AddrPort{c.podA: slices.Concat(service, beyond, here), c.outside: hostPort, c.podB2: beyond} {
 		client, err := node.StartClient(ctx, config(targets, 400, slow))
 		require.NoError(t, err)
 		short = append(short, client)
@@ -212,7 +241,7 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 	for _, client := range long {
 		r, err := client.Stop(ctx)
 		require.NoError(t, err)
-		require.Equal(t, 24, r.Opened)
+		require.Equal(t, 48, r.Opened)
 		for _, conn := range r.Conns {
 			old[conn.ID] = true
 		}
@@ -247,7 +276,7 @@ func TestFlowsAreToldByWhatTheyAreBeyondTranslation(t *testing.T) {
 		got[identityOf(p)] = n
 	}
 	assert.Equal(t, want, got)
-	assert.Len(t, want, 16, "eight kinds of connections, two ends each")
+	assert.Len(t, want, 23, "twelve kinds of connections, two ends each; node port and masquerade are the same to their server")
 }
 
 // Young connections take a row each of the kernel's table. What finds no room is in the

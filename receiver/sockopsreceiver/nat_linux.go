@@ -99,6 +99,7 @@ func (tr *translation) register(t *metadata.TelemetryBuilder, capacity int) erro
 		return observe(func() int64 { return value(tr.counts.Load()) })
 	}
 	return errors.Join(
+		t.RegisterReceiverSockopsNatAddressesRefusedCallback(ofTracker(func(s *conntrack.Stats) int64 { return int64(s.AddressesRefused) })),
 		t.RegisterReceiverSockopsNatConnectionsCallback(ofTracker(func(s *conntrack.Stats) int64 { return int64(s.Entries) })),
 		t.RegisterReceiverSockopsNatConnectionsCapacityCallback(observe(func() int64 { return int64(capacity) })),
 		t.RegisterReceiverSockopsNatConnectionsRefusedCallback(ofTracker(func(s *conntrack.Stats) int64 { return int64(s.Refused) })),

@@ -94,9 +94,10 @@ func TestTelemetryOfTranslation(t *testing.T) {
 	}
 	k.tracked.stats = conntrack.Stats{
 		Entries: 2, Namespaces: 3, NamespacesRefused: 5, NamespacesFailed: 7, NamespacesSilent: 11, Events: 13, Dumps: 17,
-		DumpFailures: 19, EventsLost: 23, Malformed: 29, Refused: 31, Evicted: 37,
+		DumpFailures: 19, EventsLost: 23, Malformed: 29, Refused: 31, Evicted: 37, AddressesRefused: 43,
 	}
 	observed(t, k, consumertest.NewNop(), 1, func(c *Config) { c.NAT, c.MaxNATConnections = true, 41 }, func(t *testing.T, tel *componenttest.Telemetry) {
+		metadatatest.AssertEqualReceiverSockopsNatAddressesRefused(t, tel, number(43), anyTime)
 		metadatatest.AssertEqualReceiverSockopsNatConnections(t, tel, number(2), anyTime)
 		metadatatest.AssertEqualReceiverSockopsNatConnectionsCapacity(t, tel, number(41), anyTime)
 		metadatatest.AssertEqualReceiverSockopsNatNamespaces(t, tel, number(3), anyTime)

@@ -47,9 +47,11 @@ func TestTheKernelSendsOnlyWhatIsTranslatedTCP(t *testing.T) {
 	for _, e := range all {
 		got, result := tracker.Resolve(inode(t, host), e.src, e.dst)
 		assert.Equal(t, Translated, result)
+		got.PeerHere = false // that depends on what else is on this machine
 		assert.Equal(t, Translation{Local: e.src, Peer: e.dstNAT}, got)
 		got, result = tracker.Resolve(0, e.dstNAT, e.src)
 		assert.Equal(t, Translated, result)
+		got.PeerHere = false
 		assert.Equal(t, Translation{Local: e.dst, Peer: e.src}, got)
 		got, result = tracker.Resolve(0, e.src, e.dstNAT)
 		assert.Equal(t, NotTranslated, result)

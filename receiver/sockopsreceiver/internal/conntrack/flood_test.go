@@ -168,10 +168,10 @@ func TestAFloodOfEventsIsFollowed(t *testing.T) {
 		mustSync(t, tracker)
 		got, result := tracker.Resolve(podA, client.Local, client.Peer)
 		require.Equal(t, Translated, result)
-		require.Equal(t, Translation{Local: server.Peer, Peer: server.Local}, got)
+		require.Equal(t, Translation{Local: server.Peer, Peer: server.Local, PeerHere: true}, got)
 		got, result = tracker.Resolve(podB[server.Local.Addr()], server.Local, server.Peer)
 		require.Equal(t, Translated, result)
-		require.Equal(t, Translation{Local: client.Peer, Peer: client.Local}, got)
+		require.Equal(t, Translation{Local: client.Peer, Peer: client.Local, PeerHere: true}, got)
 		resolved++
 		time.Sleep(20 * time.Millisecond) // some rest between them, so that what is measured is the flood
 	}

@@ -34,17 +34,23 @@ const refusalsCounted = 6
 
 // open follows a namespace: the subscription comes first, the dump after, so that no
 // connection falls between them.
-func open(path string, inode uint32, receiveBuffer int) (*namespace, error) {
+func open(path string, inode uint32, receiveBuffer int) (*namespace, *interfaces, error) {
+	var i *interfaces
 	n := &namespace{origin: origin{netns: inode}, wanted: true}
 	err := enter(path, inode, func() (err error) {
 		n.silent = eventsOff()
-		n.socket, err = listen(receiveBuffer)
+		if n.socket, err = listen(receiveBuffer); err != nil {
+			return err
+		}
+		if i, err = listInterfaces(); err != nil {
+			n.socket.close()
+		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return n, nil
+	return n, i, nil
 }
 
 // eventsOff says whether the namespace of the calling thread was told to send no events.

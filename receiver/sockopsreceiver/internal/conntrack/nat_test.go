@@ -94,7 +94,7 @@ func rules(t testing.TB, n *netlab.Node, script string) {
 // cluster is two nodes of Kubernetes with their pods, a fabric between them, and a client
 // outside.
 type cluster struct {
-	fabric, nodeA, nodeB, podA, podB, podB2, outside *netlab.Node
+	fabric, nodeA, nodeB, podA, podA2, podB, podB2, outside *netlab.Node
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -106,8 +106,9 @@ func newCluster(t testing.TB) *cluster {
 	c.nodeA, c.nodeB = lab.Router("node-a", "10.0.0.1", "fd00::1"), lab.Router("node-b", "10.0.0.2", "fd00::2")
 	lab.Link(c.nodeA, c.fabric)
 	lab.Link(c.nodeB, c.fabric)
-	c.outside = c.fabric.Host("outside", "203.0.113.9", "fd00:99::9")
+	c.outside = c.fabric.Host("outside", "203.0.113.77", "fd00:99::9")
 	c.podA = c.nodeA.Host("pod-a", "10.1.0.2", "fd00:1::2")
+	c.podA2 = c.nodeA.Host("pod-a2", "10.1.0.3", "fd00:1::3")
 	c.podB = c.nodeB.Host("pod-b", "10.2.0.2", "fd00:2::2")
 	c.podB2 = c.nodeB.Host("pod-b2", "10.2.0.3", "fd00:2::3")
 	startLab(t, lab)
@@ -115,8 +116,27 @@ func newCluster(t testing.TB) *cluster {
 	for _, args := range []string{"route add 172.20.0.0/16 dev fabric src 10.0.0.1", "route add fd00:20::/64 dev fabric src fd00::1"} {
 		require.NoError(t, c.nodeA.Command(t.Context(), "ip", strings.Fields(args)...).Run())
 	}
+	moveElsewhere(t, c.outside)
 	return &c
 }
+
+// moveElsewhere lets a node's IPv4 address be of no interface, like those of another
+// machine: it is the node's own by its routes alone. IPv6 takes no such source address.
+func moveElsewhere(t testing.TB, n *netlab.Node) {
+	t.Helper()
+	out, err := n.Command(t.Context(), "sh", "-c", fmt.Sprintf(`set -e
+		route=$(ip -4 route show default)
+		ip route add local %[2]v dev lo
+		device=$(echo "$route" | sed 's/.* dev \([^ ]*\).*/\1/')
+		ip addr add 169.254.9.9/32 dev "$device" # with its last address the device would lose its neighbours
+		ip addr del %[1]v/32 dev "$device"
+		ip route replace $route src %[1]v`, n.Addr4(), netip.PrefixFrom(n.Addr4(), 31).Masked())).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func elsewhereInTheLab(end netip.AddrPort) bool { return end.Addr() == outsideAddress }
+
+var outsideAddress = netip.MustParseAddr("203.0.113.77")
 
 // What kube-proxy writes, in short: service 172.20.0.10:443 (fd00:20::10) with two
 // endpoints; host port 8080 of the node for a pod behind it, and node port 30080 with a pod
@@ -153,6 +173,14 @@ var (
 		hook("ip6", "postrouting", "ip6 saddr fd00:1::/64 snat to fd00::1")
 	leaveAsFabric = hook("ip", "postrouting", "ip daddr 10.2.0.0/16 snat to 10.255.0.1") +
 		hook("ip6", "postrouting", "ip6 daddr fd00:2::/64 snat to fd00:ff::1")
+	// Of one node: a service with an endpoint beside the client, a node port likewise, and
+	// pods that reach each other as their node.
+	clusterIPHere = hook("ip", "prerouting", "ip daddr 172.20.0.10 tcp dport 443 dnat to 10.1.0.3:8443") +
+		hook("ip6", "prerouting", "ip6 daddr fd00:20::10 tcp dport 443 dnat to [fd00:1::3]:8443")
+	nodePortHere = hook("ip", "prerouting", "ip daddr 10.0.0.1 tcp dport 30080 dnat to 10.1.0.3:8443") +
+		hook("ip", "postrouting", "ip daddr 10.1.0.3 masquerade") +
+		hook("ip6", "prerouting", "ip6 daddr fd00::1 tcp dport 30080 dnat to [fd00:1::3]:8443") +
+		hook("ip6", "postrouting", "ip6 daddr fd00:1::3 masquerade")
 	proxy = hook("ip", "output", "tcp dport 80 redirect to :15001")
 )
 
@@ -214,15 +242,15 @@ func TestBothEndsAreFound(t *testing.T) {
 			host:    nodeB,
 			client:  outside,
 			targets: []string{"10.0.0.2:8080", "[fd00::2]:8080"},
-			held:    ends{ap("10.2.0.2:8443"), ap("203.0.113.9:0")},
+			held:    ends{ap("10.2.0.2:8443"), ap("203.0.113.77:0")},
 		},
 		{
 			name:    "a pod that leaves as its host",
 			rules:   []namespaceRules{{nodeA, leaveAsNode}},
 			host:    nodeA,
 			client:  podA,
-			targets: []string{"203.0.113.9:8443", "[fd00:99::9]:8443"},
-			held:    ends{ap("203.0.113.9:8443"), ap("10.0.0.1:0")},
+			targets: []string{"203.0.113.77:8443", "[fd00:99::9]:8443"},
+			held:    ends{ap("203.0.113.77:8443"), ap("10.0.0.1:0")},
 		},
 		{
 			name:    "a node port: both ends changed",
@@ -231,6 +259,38 @@ func TestBothEndsAreFound(t *testing.T) {
 			client:  outside,
 			targets: []string{"10.0.0.1:30080", "[fd00::1]:30080"},
 			held:    ends{ap("10.2.0.2:8443"), ap("10.0.0.1:0")},
+		},
+		{
+			name:    "a ClusterIP whose endpoint is a pod of the same node",
+			rules:   []namespaceRules{{nodeA, clusterIPHere}},
+			host:    nodeA,
+			client:  podA,
+			targets: []string{"172.20.0.10:443", "[fd00:20::10]:443"},
+			held:    ends{ap("10.1.0.3:8443"), ap("10.1.0.2:0")},
+		},
+		{
+			name:    "a node port whose pod is of the same node as the client",
+			rules:   []namespaceRules{{nodeA, nodePortHere}},
+			host:    nodeA,
+			client:  podA,
+			targets: []string{"10.0.0.1:30080", "[fd00::1]:30080"},
+			held:    ends{ap("10.1.0.3:8443"), ap("10.0.0.1:0")},
+		},
+		{
+			name:    "a node port from outside, whose pod is here",
+			rules:   []namespaceRules{{nodeA, nodePortHere}},
+			host:    nodeA,
+			client:  outside,
+			targets: []string{"10.0.0.1:30080", "[fd00::1]:30080"},
+			held:    ends{ap("10.1.0.3:8443"), ap("10.0.0.1:0")},
+		},
+		{
+			name:    "a pod that reaches another of the same node as its host",
+			rules:   []namespaceRules{{nodeA, leaveAsNode}},
+			host:    nodeA,
+			client:  podA,
+			targets: []string{"10.1.0.3:8443", "[fd00:1::3]:8443"},
+			held:    ends{ap("10.1.0.3:8443"), ap("10.0.0.1:0")},
 		},
 		{
 			name:    "a router that is neither end's namespace nor the collector's",
@@ -262,7 +322,7 @@ func TestBothEndsAreFound(t *testing.T) {
 			for _, r := range tt.rules {
 				rules(t, r.node(c), r.rules)
 			}
-			servers := map[*netlab.Node]string{c.podB: "8443", c.podB2: "8443", c.outside: "8443", c.podA: "15001"}
+			servers := map[*netlab.Node]string{c.podB: "8443", c.podB2: "8443", c.outside: "8443", c.podA: "15001", c.podA2: "8443"}
 			for node, port := range servers {
 				serve(t, node, port)
 			}
@@ -287,7 +347,7 @@ func TestBothEndsAreFound(t *testing.T) {
 					client, server := pair[0], pair[1]
 					got, result := tracker.Resolve(clientNS, client.Local, client.Peer)
 					assert.Equal(t, Translated, result, "%s: the client's %v", when, client)
-					assert.Equal(t, Translation{Local: server.Peer, Peer: server.Local}, got, "%s: the client's %v", when, client)
+					assert.Equal(t, Translation{Local: server.Peer, Peer: server.Local, PeerHere: !elsewhereInTheLab(server.Local)}, got, "%s: the client's %v", when, client)
 					serverNS := uint32(0)
 					for node := range servers {
 						if a := server.Local.Addr(); a == node.Addr4() || a == node.Addr6() || a.IsLoopback() && node == c.podA {
@@ -297,7 +357,7 @@ func TestBothEndsAreFound(t *testing.T) {
 					require.NotZero(t, serverNS)
 					got, result = tracker.Resolve(serverNS, server.Local, server.Peer)
 					assert.Equal(t, Translated, result, "%s: the server's %v", when, server)
-					assert.Equal(t, Translation{Local: client.Peer, Peer: client.Local}, got, "%s: the server's %v", when, server)
+					assert.Equal(t, Translation{Local: client.Peer, Peer: client.Local, PeerHere: !elsewhereInTheLab(client.Local)}, got, "%s: the server's %v", when, server)
 				}
 			}
 			verify("open")

@@ -21,12 +21,22 @@ type discovery struct {
 	over     bool
 	followed map[uint32]*presence
 	failed   map[uint32]time.Time // when it is tried again
+	buffer   []byte               // for dumps of addresses
 }
 
 // presence of a namespace that is followed.
 type presence struct {
-	missed int // times, one after the other, that it was looked for and not found
-	silent bool
+	missed     int // times, one after the other, that it was looked for and not found
+	silent     bool
+	interfaces *interfaces
+}
+
+// end closes everything.
+func (d *discovery) end() {
+	d.over = true
+	for _, p := range d.followed {
+		p.interfaces.close()
+	}
 }
 
 const (
@@ -91,6 +101,7 @@ func (t *Tracker) refresh() error {
 			}
 		}
 	}
+	failure = errors.Join(failure, t.look())
 	silent := 0
 	for _, p := range d.followed {
 		if p.silent {
@@ -101,6 +112,28 @@ func (t *Tracker) refresh() error {
 		s.Namespaces, s.NamespacesRefused, s.NamespacesFailed, s.NamespacesSilent = len(d.followed), refused, failed, silent
 		s.ProcessesHidden = hidden
 	})
+	return failure
+}
+
+// look reads the addresses of all namespaces that are followed. It is done after they were
+// looked for: who has a connection has an address by then.
+func (t *Tracker) look() error {
+	d := &t.discovery
+	if d.buffer == nil {
+		d.buffer = make([]byte, dumpBuffer)
+	}
+	began := time.Since(t.began)
+	var found [][16]byte
+	var failure error
+	for inode, p := range d.followed {
+		var err error
+		if found, err = p.interfaces.addresses(found, d.buffer); err != nil {
+			failure = errors.Join(failure, fmt.Errorf("list the addresses of network namespace %d: %w", inode, err))
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.addresses.update(found, began, failure == nil, t.settings.Retention)
 	return failure
 }
 
@@ -121,6 +154,7 @@ func (t *Tracker) forgetMissing(found map[uint32]string) {
 			continue
 		}
 		if p.missed++; p.missed >= missedOften {
+			p.interfaces.close()
 			delete(d.followed, inode)
 			t.reader.do(func() { t.reader.leave(inode) })
 		}
@@ -138,11 +172,11 @@ func (t *Tracker) follow(inode uint32, path string) error {
 	if path != t.settings.Namespace {
 		buffer /= othersShare
 	}
-	n, err := open(path, inode, buffer)
+	n, i, err := open(path, inode, buffer)
 	if err != nil {
 		return fmt.Errorf("follow connection tracking of network namespace %d: %w", inode, err)
 	}
-	t.discovery.followed[inode] = &presence{silent: n.silent}
+	t.discovery.followed[inode] = &presence{silent: n.silent, interfaces: i}
 	t.reader.do(func() { t.reader.follow(n) })
 	return nil
 }

@@ -64,26 +64,28 @@ func (p *path) may(r *record, d direction) bool {
 }
 
 // resolve follows the packets that a socket sends (or would send) as key through the
-// translations on their way, and gives them as they are at last.
-func (t *table) resolve(key tuple, netns, own uint32) (tuple, Result) {
+// translations on their way, and gives them as they are at last, and the last translation.
+func (t *table) resolve(key tuple, netns, own uint32) (tuple, end, Result) {
+	var last end
 	p := path{netns: netns, own: own}
 	for p.hops < maxHops {
 		e, result := t.hop(&key, &p)
 		switch result {
 		case Ambiguous:
-			return tuple{}, Ambiguous
+			return tuple{}, 0, Ambiguous
 		case NotTranslated:
 			if p.hops == 0 {
-				return key, NotTranslated
+				return key, 0, NotTranslated
 			}
-			return key, Translated
+			return key, last, Translated
 		}
+		last = e
 		r := t.at(e.record())
 		p.visited[p.hops], p.direction = r.netns, e.direction()
 		p.hops++
 		key = r.beyond(e.direction())
 	}
-	return key, Translated
+	return key, last, Translated
 }
 
 // beyond is the tuple of direction d as it is beyond the translation: what the other end

@@ -20,7 +20,7 @@ type Settings struct {
 	// the default.
 	MaxEntries int
 	// MaxNamespaces is how many network namespaces are followed, the one above included.
-	// Each takes a descriptor, and kernel memory while the collector gets no CPU. Default: 256.
+	// Each takes two descriptors, and kernel memory while the collector gets no CPU. Default: 256.
 	MaxNamespaces int
 	// Retention is how long a connection is kept after its end: until the last counts of its
 	// socket are resolved. At least two rounds of the receiver. Default: 2 min.

@@ -17,6 +17,9 @@ type Stats struct {
 	ProcessesHidden   int // whose namespace could not be looked at (needs CAP_SYS_PTRACE)
 	NamespacesSilent  int // followed, but sending no events (net.netfilter.nf_conntrack_events was 0): dumped at each Sync
 
+	Addresses        int // of this machine, that are known
+	AddressesRefused int // found, but past 65,536
+
 	// Totals since the start.
 
 	Events       uint64 // read; the kernel filters those of other protocols and of what is not translated
@@ -38,5 +41,6 @@ func (t *Tracker) Stats() Stats {
 	s := t.stats
 	s.Entries, s.Ended = t.table.held, t.table.ended
 	s.Refused, s.Evicted, s.Superseded = t.table.counts.refused, t.table.counts.evicted, t.table.counts.superseded
+	s.Addresses, s.AddressesRefused = len(t.addresses.seen), t.addresses.refused
 	return s
 }

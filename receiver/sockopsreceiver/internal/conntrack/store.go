@@ -27,6 +27,20 @@ const (
 	ended       // kept for a while: the connection's last counts come after its end
 )
 
+// mark is what else is known of a record.
+type mark uint8
+
+const (
+	byDump mark = 1 << iota // known by a dump: the kernel may not tell its end (see reconcile)
+	firstHere
+	_ // of the other direction
+	firstElsewhere
+)
+
+// here and elsewhere say, once it is decided, where the other end of direction d is.
+func here(d direction) mark      { return firstHere << d }
+func elsewhere(d direction) mark { return firstElsewhere << d }
+
 // record is a translated connection: 112 bytes, and 8 in the index.
 type record struct {
 	tuples       [directions]tuple
@@ -36,8 +50,8 @@ type record struct {
 	id           uint32 // of the kernel
 	round        uint32 // of the namespace's dumps, in which it was seen last
 	zone         uint16
-	state        state         //
-	dumped       bool          // known by a dump: the kernel may not tell its end (see reconcile)
+	state        state
+	marks        mark
 	since        time.Duration // in this state, by the tracker's clock
 }
 

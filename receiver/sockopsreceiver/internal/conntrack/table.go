@@ -70,7 +70,9 @@ func (t *table) again(i int32, r *record, from origin, now time.Duration) {
 		r.state, r.since = live, now
 	}
 	r.round = from.round
-	r.dumped = r.dumped && from.dump
+	if !from.dump {
+		r.marks &^= byDump
+	}
 }
 
 // close is told that a connection has ended.
@@ -103,7 +105,10 @@ func (t *table) insert(c *connection, from origin, now time.Duration) (int32, *r
 		t.counts.refused++
 		return 0, nil
 	}
-	r.netns, r.zone, r.id, r.round, r.dumped, r.since = from.netns, c.zone, c.id, from.round, from.dump, now
+	r.netns, r.zone, r.id, r.round, r.since = from.netns, c.zone, c.id, from.round, now
+	if from.dump {
+		r.marks |= byDump
+	}
 	return i, r
 }
 
@@ -150,17 +155,17 @@ func (t *table) expire(now time.Duration) {
 
 // sweep ends what a whole dump has not shown, and says how many of the namespace's
 // connections are known by dumps only.
-func (t *table) sweep(netns, round uint32, now time.Duration) (dumped int) {
+func (t *table) sweep(netns, round uint32, now time.Duration) (known int) {
 	t.each(func(i int32, r *record) {
 		switch {
 		case r.netns != netns || r.state != live:
 		case r.round != round:
 			t.end(i, r, now)
-		case r.dumped:
-			dumped++
+		case r.marks&byDump != 0:
+			known++
 		}
 	})
-	return dumped
+	return known
 }
 
 // leave ends everything in a namespace that is followed no longer.

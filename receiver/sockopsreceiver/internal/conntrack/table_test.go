@@ -35,7 +35,7 @@ const (
 // ask looks a client up, of a namespace that is nobody's, with namespace 1 as the
 // collector's.
 func ask(tb *table, local, peer string) (string, Result) {
-	beyond, result := tb.resolve(tupleOf(ap(local), ap(peer)), 99, 1)
+	beyond, _, result := tb.resolve(tupleOf(ap(local), ap(peer)), 99, 1)
 	return beyond.destination().String(), result
 }
 
@@ -329,7 +329,7 @@ func TestWhoOpenedTheConnectionStaysWhoDid(t *testing.T) {
 	// Another connection, in another namespace: its answers look like what the first one's
 	// client sends beyond its translation.
 	tb.open(nat(backend, "10.7.7.7:40000", client, 2), origin{netns: 5}, 0)
-	beyond, result := tb.resolve(tupleOf(ap(client), ap(virtual)), 99, 1)
+	beyond, _, result := tb.resolve(tupleOf(ap(client), ap(virtual)), 99, 1)
 	assert.Equal(t, Translated, result)
 	assert.Equal(t, tupleOf(ap(client), ap(backend)), beyond)
 }
@@ -400,7 +400,7 @@ func TestTheTableIsWhatTheModelSays(t *testing.T) {
 			for port := range uint16(8) {
 				key := tupleOf(netip.AddrPortFrom(ap(client).Addr(), 1000+port), ap(virtual))
 				want, wantResult := m.resolve(key, 1, 99)
-				got, gotResult := tb.resolve(key, 1, 99)
+				got, _, gotResult := tb.resolve(key, 1, 99)
 				require.Equal(t, wantResult, gotResult, "seed %d, step %d, port %d", seed, step, port)
 				if wantResult == Translated {
 					require.Equal(t, want, got, "seed %d, step %d, port %d", seed, step, port)

@@ -20,10 +20,11 @@ type Tracker struct {
 	settings Settings
 	began    time.Time
 
-	mu    sync.Mutex // guards the table and the stats
-	table *table
-	stats Stats
-	own   uint32 // inode of Settings.Namespace
+	mu        sync.Mutex // guards the table, the addresses and the stats
+	table     *table
+	addresses addresses
+	stats     Stats
+	own       uint32 // inode of Settings.Namespace
 
 	life      sync.Mutex // guards the start and the end
 	reader    *reader
@@ -37,9 +38,10 @@ type Tracker struct {
 func New(s Settings) *Tracker {
 	s = s.withDefaults()
 	return &Tracker{
-		settings: s,
-		began:    time.Now(),
-		table:    newTable(s.MaxEntries, s.Retention),
+		settings:  s,
+		began:     time.Now(),
+		table:     newTable(s.MaxEntries, s.Retention),
+		addresses: newAddresses(maxAddresses),
 	}
 }
 
@@ -83,7 +85,7 @@ func (t *Tracker) Close() {
 	t.closed = true
 	t.stop()
 	t.discovery.mu.Lock() // whoever looks for namespaces has handed over what it found
-	t.discovery.over = true
+	t.discovery.end()
 	t.discovery.mu.Unlock()
 	t.reader.do(func() { t.reader.stopped = true })
 	t.running.Wait()
@@ -120,6 +122,9 @@ func (t *Tracker) Sync(ctx context.Context) error {
 type Translation struct {
 	Local netip.AddrPort // this end as the peer sees it
 	Peer  netip.AddrPort // whom this end really talks to
+	// PeerHere: the peer has an address of this machine, and so its own end here tells what
+	// the socket holds, whatever was made of that on the way.
+	PeerHere bool
 }
 
 // Resolve translates the addresses of a socket of the namespace with this inode. Without
@@ -145,11 +150,12 @@ func (t *Tracker) ResolveAnywhere(local, peer netip.AddrPort) (Translation, Resu
 }
 
 func (t *Tracker) translation(local, peer netip.AddrPort, key tuple, netns, own uint32) (Translation, Result) {
-	beyond, result := t.table.resolve(key, netns, own)
+	beyond, last, result := t.table.resolve(key, netns, own)
 	if result != Translated {
 		return Translation{Local: local, Peer: peer}, result
 	}
-	return Translation{Local: beyond.source(), Peer: beyond.destination()}, Translated
+	peerHere := t.addresses.peerHere(t.table.at(last.record()), last.direction())
+	return Translation{Local: beyond.source(), Peer: beyond.destination(), PeerHere: peerHere}, Translated
 }
 
 // apply runs do with the table and the time.

@@ -50,6 +50,7 @@ type TelemetryBuilder struct {
 	ReceiverSockopsFlowsWithoutContainer   metric.Int64Counter
 	ReceiverSockopsHarvestFailures         metric.Int64Counter
 	ReceiverSockopsKernelFeatures          metric.Int64ObservableGauge
+	ReceiverSockopsNatAddressesRefused     metric.Int64ObservableGauge
 	ReceiverSockopsNatConnections          metric.Int64ObservableGauge
 	ReceiverSockopsNatConnectionsCapacity  metric.Int64ObservableGauge
 	ReceiverSockopsNatConnectionsEvicted   metric.Int64ObservableCounter
@@ -325,6 +326,21 @@ func (builder *TelemetryBuilder) RegisterReceiverSockopsKernelFeaturesCallback(c
 		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsKernelFeatures, obs: o})
 		return nil
 	}, builder.ReceiverSockopsKernelFeatures)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
+}
+
+// RegisterReceiverSockopsNatAddressesRefusedCallback sets callback for observable ReceiverSockopsNatAddressesRefused metric.
+func (builder *TelemetryBuilder) RegisterReceiverSockopsNatAddressesRefusedCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ReceiverSockopsNatAddressesRefused, obs: o})
+		return nil
+	}, builder.ReceiverSockopsNatAddressesRefused)
 	if err != nil {
 		return err
 	}
@@ -847,6 +863,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 		"otelcol_receiver_sockops_kernel_features",
 		metric.WithDescription("1 for each feature that the kernel has, by its version; 0 for one that it lacks, and without which a figure is less exact. [Development]"),
 		metric.WithUnit("{feature}"),
+	)
+	errs = errors.Join(errs, err)
+	builder.ReceiverSockopsNatAddressesRefused, err = builder.meter.Int64ObservableGauge(
+		"otelcol_receiver_sockops_nat_addresses_refused",
+		metric.WithDescription("Addresses of this host's network namespaces past 65,536. Who has one is taken for one elsewhere. [Development]"),
+		metric.WithUnit("{address}"),
 	)
 	errs = errors.Join(errs, err)
 	builder.ReceiverSockopsNatConnections, err = builder.meter.Int64ObservableGauge(

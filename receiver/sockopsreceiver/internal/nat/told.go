@@ -42,13 +42,14 @@ func (t *Translator) unique(local, peer netip.AddrPort, b beyond) bool {
 		return false
 	}
 	x, result := t.tracker.ResolveAnywhere(local, peer)
-	return result == conntrack.Translated && b.is(x)
+	return result == conntrack.Translated && b.is(local, x)
 }
 
 // is says whether b is what is left of a translation without the client's port.
-func (b *beyond) is(x conntrack.Translation) bool {
-	return b.local == x.Local.Addr().As16() && b.peer == x.Peer.Addr().As16() &&
-		(b.localPort == 0 || b.localPort == x.Local.Port()) && (b.peerPort == 0 || b.peerPort == x.Peer.Port())
+func (b *beyond) is(held netip.AddrPort, x conntrack.Translation) bool {
+	local := localEnd(held, x)
+	return b.local == local.Addr().As16() && b.peer == x.Peer.Addr().As16() &&
+		(b.localPort == 0 || b.localPort == local.Port()) && (b.peerPort == 0 || b.peerPort == x.Peer.Port())
 }
 
 // set takes over one use of the id.
@@ -112,11 +113,12 @@ func (t *Translator) flush() error {
 // is used again asks anew.
 func (t *Translator) review() error {
 	for tuple, id := range t.told.ids {
-		x, result := t.tracker.ResolveAnywhere(addrPort(tuple.Local, tuple.LocalPort), addrPort(tuple.Peer, tuple.PeerPort))
+		local := addrPort(tuple.Local, tuple.LocalPort)
+		x, result := t.tracker.ResolveAnywhere(local, addrPort(tuple.Peer, tuple.PeerPort))
 		keep := result != conntrack.NotTranslated
 		if id != bpf.AskTranslation {
 			b, _ := t.names.of(id)
-			keep = result == conntrack.Translated && b.is(x)
+			keep = result == conntrack.Translated && b.is(local, x)
 		}
 		if !keep {
 			t.told.stale = append(t.told.stale, tuple)
@@ -151,7 +153,7 @@ func (t *Translator) tellAll() {
 			if s.Client {
 				identity = bpf.FlowKey{PeerPort: s.Peer.Port()}
 			}
-			t.tell(s.Local, s.Peer, beyondOf(&identity, x))
+			t.tell(s.Local, s.Peer, beyondOf(&identity, s.Local, x))
 		case conntrack.Ambiguous:
 			t.set(tuple, bpf.AskTranslation)
 		}

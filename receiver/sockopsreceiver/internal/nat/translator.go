@@ -107,7 +107,7 @@ func (t *Translator) connection(k *bpf.FlowKey, f *bpf.Flow) (bpf.FlowKey, strea
 	switch result {
 	case conntrack.Translated:
 		t.counts.Translated++
-		b := beyondOf(&identity, x)
+		b := beyondOf(&identity, local, x)
 		if open && !t.foreign {
 			t.tell(local, peer, b)
 		}
@@ -140,15 +140,26 @@ func identityOf(k *bpf.FlowKey) bpf.FlowKey {
 }
 
 // beyondOf leaves of a connection's translation what is part of the flow's identity.
-func beyondOf(identity *bpf.FlowKey, x conntrack.Translation) beyond {
-	b := beyond{local: x.Local.Addr().As16(), peer: x.Peer.Addr().As16()}
+func beyondOf(identity *bpf.FlowKey, held netip.AddrPort, x conntrack.Translation) beyond {
+	local := localEnd(held, x)
+	b := beyond{local: local.Addr().As16(), peer: x.Peer.Addr().As16()}
 	if identity.LocalPort != 0 {
-		b.localPort = x.Local.Port()
+		b.localPort = local.Port()
 	}
 	if identity.PeerPort != 0 {
 		b.peerPort = x.Peer.Port()
 	}
 	return b
+}
+
+// localEnd is what a socket's own end is told by. A peer elsewhere knows no more of it than
+// what it dialed, or whom it sees. A peer on this machine is told by what it really talks
+// to, which is what the socket holds.
+func localEnd(held netip.AddrPort, x conntrack.Translation) netip.AddrPort {
+	if x.PeerHere {
+		return held
+	}
+	return x.Local
 }
 
 // translated is the flow beyond translation, and what the socket held where it differs.

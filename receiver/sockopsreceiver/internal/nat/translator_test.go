@@ -67,6 +67,24 @@ func TestTheIdentityBeyondTranslation(t *testing.T) {
 			},
 		},
 		{
+			name: "a server behind a service, and a client on its own host: what the client dialed is the client's to tell",
+			row:  bpf.FlowKey{Role: bpf.RoleServer, Local: address("10.1.0.3"), LocalPort: 8443, Peer: address("10.0.0.1"), PeerPort: 61000, Ports: bpf.PortLocal},
+			x:    conntrack.Translation{Local: ap("172.20.0.10:443"), Peer: ap("10.1.0.2:40000"), PeerHere: true},
+			want: flow{
+				bpf.FlowKey{Role: bpf.RoleServer, Local: address("10.1.0.3"), LocalPort: 8443, Peer: address("10.1.0.2")},
+				streams.Held{Peer: address("10.0.0.1")},
+			},
+		},
+		{
+			name: "a client that reaches a server of its own host as that host",
+			row:  bpf.FlowKey{Role: bpf.RoleClient, Local: address("10.1.0.2"), LocalPort: 40000, Peer: address("10.0.0.1"), PeerPort: 30080, Ports: bpf.PortPeer},
+			x:    conntrack.Translation{Local: ap("10.0.0.1:61000"), Peer: ap("10.1.0.3:8443"), PeerHere: true},
+			want: flow{
+				bpf.FlowKey{Role: bpf.RoleClient, Local: address("10.1.0.2"), Peer: address("10.1.0.3"), PeerPort: 8443},
+				streams.Held{Peer: address("10.0.0.1"), PeerPort: 30080},
+			},
+		},
+		{
 			name: "a client whose port alone was changed",
 			row:  bpf.FlowKey{Role: bpf.RoleClient, Local: address("10.1.0.2"), LocalPort: 40000, Peer: address("203.0.113.9"), PeerPort: 443, Ports: bpf.PortPeer},
 			x:    conntrack.Translation{Local: ap("10.1.0.2:61000"), Peer: ap("203.0.113.9:443")},
