@@ -32,7 +32,7 @@ var attributes = []struct{ name, example, note string }{
 	{flowattr.NetworkLocalPort, "443", "servers and listeners only; at role `unknown` if it is the server's port"},
 	{flowattr.NetworkPeerAddress, "10.0.2.9", ""},
 	{flowattr.NetworkPeerPort, "443", "clients only; at role `unknown` if it is the server's port"},
-	{flowattr.Role, "client", "`client`, `server`, `unknown`: who opened the connection. `unknown` only for adopted connections of which the kernel does not tell"},
+	{flowattr.Role, "client", "`client`, `server`, `unknown`: who opened the connection. `unknown` only for adopted connections of which neither the kernel, nor a listener, nor an ephemeral port tells"},
 	{flowattr.NATLocalAddress, "10.2.0.2", "`nat`: what the socket itself holds, where translation changed it; likewise the next three: see [translation](#translation)"},
 	{flowattr.NATLocalPort, "8443", "servers only"},
 	{flowattr.NATPeerAddress, "172.20.0.10", ""},
