@@ -296,3 +296,37 @@ transit_gateways:
 		toTransit + "transit_gateway_peering/tgw-attach-p region_edge/us-east-1 transit_gateway/tgw-9 transit_gateway_peering/tgw-attach-p region_edge/eu-west-1 transit_gateway/tgw-1 address/10.9.0.1",
 		"", "- - - -", "unknown"}})
 }
+
+// AWS drops what a route leads over a peering to a VPC that does not have the address.
+func TestAPeeringLeadsToTheAddressesOfTheOtherVPCOnly(t *testing.T) {
+	run := func(cidrs string, flows ...flow) {
+		runYAML(t, twoVPCs+`
+vpc_peering_connections:
+  - {vpc_peering_connection_id: pcx-9, status: active, requester_vpc_info: {vpc_id: vpc-1}, accepter_vpc_info: {vpc_id: vpc-9, region: us-east-1, owner_id: "999999999999"`+cidrs+`}}
+route_tables: [{route_table_id: rtb-1, vpc_id: vpc-1, main: true, routes: [{destination_cidr_block: 10.8.0.0/15, target: pcx-9}]}]
+`, flows)
+	}
+	const crossed = "eni/eni-1 subnet/subnet-1 vpc_peering/pcx-9 "
+	run(", cidr_blocks: [10.9.0.0/16]",
+		flow{"what it has", host("i-1"), "10.1.1.10", "10.9.1.1", "INTER_REGION", crossed + "region_edge/us-east-1 vpc/vpc-9 address/10.9.1.1", "", "vpc-9 - - -", ""},
+		flow{"what it has not", host("i-1"), "10.1.1.10", "10.8.1.1", "UNCLASSIFIED", crossed + "address/10.8.1.1", "", "- - - -", "unknown"})
+	run("",
+		flow{"whatever it may have", host("i-1"), "10.1.1.10", "10.8.1.1", "INTER_REGION", crossed + "region_edge/us-east-1 vpc/vpc-9 address/10.8.1.1", "", "vpc-9 - - -", ""})
+}
+
+func TestGlobalIPv6AddressesOfAVPC(t *testing.T) {
+	runYAML(t, `
+vpcs:
+  - {vpc_id: vpc-1, region: eu-west-1, owner_id: "111111111111", cidr_blocks: [10.1.0.0/16, "2600:1f18:1::/56"]}
+  - {vpc_id: vpc-2, region: eu-west-1, owner_id: "222222222222", cidr_blocks: [10.2.0.0/16, "2600:1f18:2::/56"]}
+subnets: [{subnet_id: subnet-1, vpc_id: vpc-1, cidr_blocks: [10.1.1.0/24, "2600:1f18:1:1::/64"], availability_zone_id: euw1-az1}]
+network_interfaces: [{network_interface_id: eni-1, subnet_id: subnet-1, private_ip_addresses: [10.1.1.10], ipv6_addresses: ["2600:1f18:1:1::10"], instance_id: i-1}]
+egress_only_internet_gateways: [{egress_only_internet_gateway_id: eigw-1, vpc_id: vpc-1}]
+route_tables: [{route_table_id: rtb-1, vpc_id: vpc-1, main: true, routes: [{destination_ipv6_cidr_block: "::/0", target: eigw-1}]}]
+`, []flow{
+		{"of another VPC, in none of its known subnets", host("i-1"), "2600:1f18:1:1::10", "2600:1f18:2:2::99", "INTER_VPC",
+			"eni/eni-1 subnet/subnet-1 egress_only_internet_gateway/eigw-1 vpc/vpc-2 address/2600:1f18:2:2::99", "", "vpc-2 - - -", ""},
+		{"translated by nobody", host("i-1"), "2600:1f18:1:1::10", "64:ff9b::808:808", "UNCLASSIFIED",
+			"eni/eni-1 subnet/subnet-1 address/64:ff9b::808:808", "", "- - - -", "unknown"},
+	})
+}

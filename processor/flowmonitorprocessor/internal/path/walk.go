@@ -135,7 +135,7 @@ func (w *walk) throughPeering(p *topology.PeeringNode) outcome {
 	w.cross(flowattr.ComponentVPCPeering, p.ID)
 	w.keep()
 	peer := p.Other(w.vpc)
-	if !peer.Described {
+	if !peer.Described && len(peer.CIDRs) == 0 { // as far as anybody knows, it may have any address
 		return outcome{kind: peerVPC, vpc: peer}
 	}
 	if q, ok := w.r.ix.In(peer, w.dst); ok {
@@ -179,7 +179,7 @@ func (w *walk) throughNAT(g *topology.NATGatewayNode) (outcome, bool) {
 // dropped, or never came here (a container's neighbour); then the gateways are not
 // said to be crossed.
 func (w *walk) toInternet(component, id string) outcome {
-	if !isPublic(w.dst) {
+	if !isPublic(w.dst) || nat64.Contains(w.dst) { // only a NAT gateway translates those
 		return unknown()
 	}
 	w.cross(component, id)
@@ -196,6 +196,13 @@ func (r *Resolver) public(dst netip.Addr) outcome {
 	case 0:
 	case 1:
 		return outcome{kind: located, place: p}
+	default:
+		return outcome{why: flowattr.UnresolvedAmbiguous}
+	}
+	switch v, n := r.ix.PublicVPC(dst); n {
+	case 0:
+	case 1:
+		return outcome{kind: peerVPC, vpc: v} // as behind a peering: the VPC's, and no more is known
 	default:
 		return outcome{why: flowattr.UnresolvedAmbiguous}
 	}

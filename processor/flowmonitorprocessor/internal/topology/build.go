@@ -89,6 +89,11 @@ func (b *builder) places() {
 				break
 			}
 		}
+		for _, c := range m.CIDRBlocks {
+			if c.Addr().Is6() {
+				x.vpcsBy.Modify(c, func(old []*VPCNode, _ bool) ([]*VPCNode, bool) { return append(old, v), false })
+			}
+		}
 		x.vpcs[v.ID] = v
 		x.regions[v.Region] = true
 	}

@@ -31,6 +31,7 @@ type Index struct {
 	subnetList   []*SubnetNode
 
 	subnetsBy bart.Table[[]*SubnetNode] // CIDR → the subnets of all VPCs that have it
+	vpcsBy    bart.Table[[]*VPCNode]    // IPv6 CIDR → the VPCs that have it
 	managed   bart.Table[ServiceRef]    // CIDRs of the AWS-managed prefix lists
 	strays    bart.Table[[]uint32]      // addresses and prefixes outside their interface's subnet
 
@@ -200,6 +201,19 @@ func (x *Index) Public(a netip.Addr) (p Place, n int) {
 		p, n = Place{Subnet: s}, n+1
 	}
 	return p, n
+}
+
+// PublicVPC finds the VPC that has a global IPv6 address in its CIDRs. More than one VPC
+// with it, which only a wrong description can have, is none: n counts them.
+func (x *Index) PublicVPC(a netip.Addr) (v *VPCNode, n int) {
+	if !a.Is6() || a.IsPrivate() {
+		return nil, 0
+	}
+	vpcs, _ := x.vpcsBy.Lookup(a)
+	if len(vpcs) != 1 {
+		return nil, len(vpcs)
+	}
+	return vpcs[0], 1
 }
 
 // Service gives the AWS service whose managed prefix list contains the address.
