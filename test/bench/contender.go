@@ -40,7 +40,8 @@ var (
 		monitorWith("detail: retransmit_type", func(o *bpf.Options) { o.Detail = bpf.DetailRetransmitType }),
 		monitorWith("detail: zero_windows", func(o *bpf.Options) { o.Detail = bpf.DetailZeroWindows }),
 		monitorWith("detail: ecn", func(o *bpf.Options) { o.Detail = bpf.DetailECN }),
-		monitorWith("nat", func(o *bpf.Options) { o.NAT = true }),
+		// Each young connection is a flow of its own for a round: of two ends, some 15,000 a second.
+		monitorWith("nat", func(o *bpf.Options) { o.NAT, o.MaxFlows = true, 131072 }),
 	}
 )
 
