@@ -7,6 +7,7 @@ package sockopsreceiver
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,17 +43,23 @@ func TestTheCapabilitiesThatRoundsNeed(t *testing.T) {
 func TestCapabilitiesAreDroppedAfterTheAdoptionAndBeforeTheFirstRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var done []string
+		var mu sync.Mutex // the adoption runs beside the rounds
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			done = append(done, what)
+		}
 		k := &fakeKernel{
 			adopt: func(context.Context) (bpf.AdoptStats, error) {
-				done = append(done, "adopt")
+				note("adopt")
 				return bpf.AdoptStats{}, nil
 			},
 			drop: func(...cap.Value) error {
-				done = append(done, "drop")
+				note("drop")
 				return nil
 			},
 			harvest: func(int) error {
-				done = append(done, "harvest")
+				note("harvest")
 				return nil
 			},
 		}
