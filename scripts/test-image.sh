@@ -14,7 +14,8 @@ work=$(mktemp -d)
 pid=""
 cleanup() {
   status=$?
-  [[ -z $pid ]] || { kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true
+  # The image's process itself: a change of user takes back that it dies with its parent.
+  [[ -z $pid ]] || { pkill -KILL -P "$pid"; kill -KILL "$pid" && wait "$pid"; } 2>/dev/null || true
   ((status == 0)) || tail -n 20 "$work/log" >&2 || true
   rm -rf "$work"
 }
