@@ -107,6 +107,7 @@ func (c *checker) zonesAndOwners() {
 	for i := range t.AvailabilityZones {
 		z, path := &t.AvailabilityZones[i], at("availability_zones", i)
 		c.region(path+".region_name", z.RegionName)
+		c.zoneForm(path+".zone_name", z.ZoneName, path+".zone_id", z.ZoneID, z.RegionName)
 		if first, ok := c.zones[z.ZoneID]; !ok {
 			c.zones[z.ZoneID] = z
 		} else if first.RegionName != z.RegionName || first.ZoneType != z.ZoneType {

@@ -109,6 +109,9 @@ func (c *checker) subnetZone(path string, s *Subnet, v *VPC) {
 		c.fail(path, "the field 'availability_zone_id' or 'availability_zone' is required")
 		return
 	}
+	if v != nil {
+		c.zoneForm(path+".availability_zone", s.AvailabilityZone, path+".availability_zone_id", s.AvailabilityZoneID, v.Region)
+	}
 	if len(c.zones) == 0 {
 		return // zones are only named, not described
 	}
