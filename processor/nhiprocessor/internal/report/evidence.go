@@ -76,7 +76,8 @@ func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) pmetric.Metr
 		p := b.metrics[flowattr.MetricEvidenceRTT].ExponentialHistogram().DataPoints().AppendEmpty()
 		return p
 	}
-	for k, c := range e.Rows {
+	for _, r := range e.Rows {
+		k, c := r.Key, r.Counts
 		row(c, func(m pcommon.Map) { describe(k, m) })
 		if c.Times != nil {
 			p := histogram()

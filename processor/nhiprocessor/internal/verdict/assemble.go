@@ -67,7 +67,8 @@ func assemble(w *evidence.Window) *assembly {
 		return h.Mark.Index
 	}
 	owners := map[*evidence.MonitorSet][]*own{}
-	for k, c := range w.Rows {
+	for _, row := range w.Rows {
+		k, c := row.Key, row.Counts
 		of, known := owners[k.Monitors]
 		if !known {
 			for _, m := range k.Monitors.Names {

@@ -19,8 +19,8 @@ import (
 func (c *court) decideWith(observed []fleet.Observed, add func(k *evidence.Key, n *evidence.Counts)) *verdict.Decision {
 	w := evidence.NewWindow()
 	fleet.Evidence(c.table, w, observed)
-	for k, n := range w.Rows {
-		add(k, n)
+	for _, r := range w.Rows {
+		add(r.Key, r.Counts)
 	}
 	return c.decideWindow(w)
 }
