@@ -4,6 +4,7 @@
 package verdict_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -174,6 +175,75 @@ func TestADelayBetweenThreeHostsASideIsFoundByTheSecondWindow(t *testing.T) {
 	for i := range 3 {
 		m = of(t, c.decideWith(f.Window(), times(base)), "web")
 		assert.Equal(t, i < 2, m.State == flowattr.StateDegraded, "clean window %d", i)
+	}
+}
+
+// Where there is nothing but nine pairs, all of them slow, one host of three explains a third: it takes three
+// windows, and until then it is not known what it is. It never reads as if nothing were wrong.
+func TestADelayBetweenThreeHostsASideAloneIsFoundByTheThirdWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		base, slow int // buckets: a fourth of a doubling each, 20 begins at 0.49 ms and 28 at 2 ms
+		observers  func(o *fleet.Observed) bool
+	}{
+		{"twice as long, seen from both ends", 20, 24, func(*fleet.Observed) bool { return true }},
+		{"a fifth longer, seen from both ends", 28, 29, func(*fleet.Observed) bool { return true }},
+		{"twice as long, seen by the clients only", 20, 24, func(o *fleet.Observed) bool { return o.Up }},
+		{"a fifth longer, seen by the servers only", 28, 29, func(o *fleet.Observed) bool { return !o.Up }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := fleet.New(1)
+			clients, servers := f.AddHosts(3, "client", "vpc-a", "subnet-a", "az1"), f.AddHosts(3, "server", "vpc-b", "subnet-b", "az1")
+			f.Connect(clients, servers, 1000, 1000, []string{"web"}, tgw)
+			for _, flow := range f.Flows {
+				flow.ServerMonitors = []string{"web"}
+			}
+			c := newCourt()
+			play := func(bucket int) verdict.Monitor {
+				observed := slices.DeleteFunc(f.Window(), func(o fleet.Observed) bool { return !tt.observers(&o) })
+				return of(t, c.decideWith(observed, func(_ *evidence.Key, n *evidence.Counts) { n.AddTimes(bucket, 100) }), "web")
+			}
+			for range 8 {
+				m := play(tt.base)
+				require.Equal(t, flowattr.StateHealthy+" "+flowattr.CauseNone, m.State+" "+m.Cause)
+			}
+			play(tt.slow)
+			m := play(tt.slow)
+			assert.Equal(t, flowattr.StateInsufficientData, m.State)
+			assert.Equal(t, verdict.LackDistinction, m.Lack)
+			for range 20 {
+				m = play(tt.slow)
+				require.Equal(t, flowattr.StateDegraded+" "+flowattr.CauseNetwork, m.State+" "+m.Cause)
+			}
+			play(tt.base)
+			play(tt.base)
+			m = play(tt.base)
+			assert.Equal(t, flowattr.StateHealthy+" "+flowattr.CauseNone, m.State+" "+m.Cause)
+		})
+	}
+}
+
+// Two slow hosts of six are that, however long they are slow: nothing that all nine pairs share.
+func TestTwoSlowHostsOfThreeASideAreNotTheNetworks(t *testing.T) {
+	f, clients, servers := fleet.TwoVPCs(1, 3, 3)
+	c := newCourt()
+	times := func(slow bool) func(*evidence.Key, *evidence.Counts) {
+		return func(k *evidence.Key, n *evidence.Counts) {
+			bucket := 20
+			for _, h := range []string{clients[0].ID, servers[0].ID} {
+				if slow && (k.Local.Name == "instance/"+h || k.Remote.Name == "instance/"+h) {
+					bucket = 28
+				}
+			}
+			n.AddTimes(bucket, 100)
+		}
+	}
+	for range 6 {
+		c.decideWith(f.Window(), times(false))
+	}
+	for i := range 12 {
+		m := of(t, c.decideWith(f.Window(), times(true)), "web")
+		assert.NotEqual(t, flowattr.StateDegraded, m.State, "window %d", i)
 	}
 }
 

@@ -128,14 +128,14 @@ func (j *Judge) look(a *assembly) []*view {
 		}
 	}
 	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
-	if now, both := delays(a); now != nil {
-		now.e = inference.ExplainDelay(now.problem, j.config.FalseAlarmRate)
-		views = append(views, now)
-		if both != nil {
-			both.e = inference.ReviewDelay(both.problem, j.config.FalseAlarmRate)
-			both.e.Windows = 2
-			views = append(views, both)
+	for _, v := range delays(a) {
+		if v.windows == 1 {
+			v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
+		} else {
+			v.e = inference.ReviewDelay(v.problem, j.config.FalseAlarmRate)
+			v.e.Windows = v.windows
 		}
+		views = append(views, v)
 	}
 	for _, v := range views {
 		j.loads.excuse(v, a)

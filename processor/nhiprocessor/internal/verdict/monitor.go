@@ -26,7 +26,7 @@ type finding struct {
 	lack         Lack       // why it is thin
 	alternatives [][]string // that were nearly as likely
 	network      []string   // what is to blame of the network, of a bad window
-	twice        bool       // bad in this window and the one before it together
+	twice        bool       // bad in this window and those before it together
 }
 
 // Lack says what a verdict lacks: the reason of insufficient_data.
@@ -113,7 +113,9 @@ func (j *judgement) on(o *own) finding {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	}
 	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	undetermined, explained, demand := false, false, false
+	// A delay that cannot be told is one as long as nothing tells what it is: no end, no crowd, and no
+	// longer look at it.
+	undetermined, slow, explained, demand := false, false, false, false
 	for i, v := range j.views {
 		if v.e.Windows > 1 && explained {
 			continue // this window by itself says what it is; the one before may have been another
@@ -121,6 +123,9 @@ func (j *judgement) on(o *own) finding {
 		s := j.standing(v)
 		if i == 0 {
 			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
+		}
+		if v.origins != nil {
+			slow = s.undetermined
 		}
 		demand = demand || s.demand
 		if s.end != nil && f.cause == flowattr.CauseNone {
@@ -136,7 +141,7 @@ func (j *judgement) on(o *own) finding {
 		}
 	}
 	switch {
-	case undetermined:
+	case undetermined, slow && f.cause == flowattr.CauseNone && !demand:
 		f.outcome, f.lack = thin, LackDistinction
 	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
 		f.outcome, f.lack = thin, LackSegments
