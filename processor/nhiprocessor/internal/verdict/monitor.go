@@ -145,7 +145,7 @@ func (j *judgement) on(o *own) finding {
 		f.outcome, f.lack = thin, LackDistinction
 	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
 		f.outcome, f.lack = thin, LackSegments
-	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
+	case f.cause == flowattr.CauseNone && (demand || j.rejected(o) || j.restarting(o)):
 		f.cause = flowattr.CauseApplication
 	case f.cause == flowattr.CauseNone:
 		f.cause, f.names = j.readers()
@@ -267,4 +267,9 @@ func (j *judgement) endCause(s *inference.Suspect, local map[int32]bool) string 
 func (j *judgement) rejected(o *own) bool {
 	n, x := float64(o.ended), float64(o.rejected)
 	return x > n*rejectedShare && mathext.RegIncBeta(x, n-x+1, rejectedShare) <= j.rate
+}
+
+// restarting says whether a server that the monitor's flows are opened to, or that it has, restarts.
+func (j *judgement) restarting(o *own) bool {
+	return slices.ContainsFunc(o.rows, func(i int32) bool { return j.a.restarting[serverOf(&j.a.problem.Rows[i])] })
 }
