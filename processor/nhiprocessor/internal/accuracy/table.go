@@ -99,6 +99,11 @@ func Table(scale int) (rows []Row) {
 	ramp[0].Ramp, ramp[0].Segments = 40, 60_000
 	add("1 %, growing over 40 windows", 8, Plan{Clean: 12, Fault: 52}, ramp...)
 	add("5 %, background 1 % (ten times what is assumed)", 8, DefaultPlan, cells(lossKinds, 0.05, 3, 0.01, 10_000, 1)...)
+	timedOut := cells(lossKinds, 0.01, 3, 0.001, 10_000, 2)
+	for i := range timedOut {
+		timedOut[i].Resets = 0.3
+	}
+	add("1 %, and 30 % of the connections time out", 8, DefaultPlan, timedOut...)
 	for i, burst := range []float64{1, 3, 10} {
 		c := Cell{Shape: shapes[i], Burst: burst, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: burst}}
 		c.Shape.Lazy = 0.2

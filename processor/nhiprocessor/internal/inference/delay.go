@@ -17,7 +17,7 @@ const (
 	slowShare = 0.5
 )
 
-// ReviewDelay is ExplainDelay for two windows together, in which a pair counts twice. Chance has to be
+// ReviewDelay is ExplainDelay for several windows together, in each of which a pair counts. Chance has to be
 // rarer, as one such finding suffices for a verdict.
 func ReviewDelay(p *Problem, falseAlarms float64) *Explanation {
 	return ExplainDelay(p, falseAlarms/reviewed)

@@ -24,6 +24,7 @@ type assembly struct {
 	traffic    []float64 // segments of each class
 	components names
 	waits      []waiting // of each row; nil when no receiver tells
+	restarting []bool    // of each host
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
 	monitors map[string]*own
 }
