@@ -43,6 +43,31 @@ func TestTheVerdictsAreRight(t *testing.T) {
 	assert.Zero(t, total.Clean.Hits)
 }
 
+// Healthy paths lose unlike, and some pairs have more to say than all others: neither is a fault, and
+// faults are found beside.
+func TestWhatHealthyPathsDifferByIsNoFault(t *testing.T) {
+	noise := accuracy.Noise{Rate: 0.001, Burst: 3, Pairs: 0.75, Categories: 10}
+	for name, shape := range map[string]accuracy.Shape{
+		"pairs and categories lose unlike":                    {},
+		"and one flow within a subnet is five times all else": {Elephant: 5},
+		"and subnets replicate":                               {Replication: 20},
+		"and both":                                            {Elephant: 5, Replication: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.01, Burst: 3, Segments: 120_000, Noise: noise}
+			c.Shape.Elephant, c.Shape.Replication = shape.Elephant, shape.Replication
+			s := accuracy.Run(c, accuracy.DefaultPlan, 700, 4, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+			assert.Greater(t, s.Clean.Of, 500)
+			assert.Zero(t, s.Clean.Hits, "clean windows are degraded")
+			other := s.AllOther()
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s.Recall.Of, 20)
+			assert.GreaterOrEqual(t, s.Recall.Rate(), 0.99)
+		})
+	}
+}
+
 // The published methods do worse on the same windows, so that the scorer can tell.
 func TestTheBaselinesAreTold(t *testing.T) {
 	c := accuracy.Cell{

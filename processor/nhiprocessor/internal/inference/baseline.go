@@ -90,11 +90,22 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 	b.expected = (b.expected + b.current) * keep
 	b.currentSq, b.current = 0, 0
 	var n, k float64
+	clean, blamed := make([]unit, len(p.Classes)), make([]unit, len(p.Classes))
 	for i := range p.Rows {
+		r := &p.Rows[i]
+		of := blamed
 		if e.Blame[i] < 0 {
-			n += p.Rows[i].Segments
-			k += p.Rows[i].Lost
+			of = clean
+			n += r.Segments
+			k += min(r.Lost, e.mostLost)
 		}
+		if r.Class >= 0 {
+			of[r.Class].n += r.Segments
+			of[r.Class].k += min(r.Lost, e.mostLost)
+		}
+	}
+	for c := range p.Classes {
+		p.Classes[c].Usual.learn(clean[c], blamed[c])
 	}
 	before := b.lost / b.segments
 	b.segments = (b.segments + n) * keep
