@@ -40,6 +40,11 @@ func (u *Usual) learn(clean, blamed unit) {
 	if all == 0 {
 		return
 	}
+	if most := u.segments + usualLosses/priorRate; u.windows > 0 && all > most {
+		// A window is no more than all that were before.
+		f := most / all
+		clean, blamed, all = unit{n: f * clean.n, k: f * clean.k}, unit{n: f * blamed.n, k: f * blamed.k}, most
+	}
 	const keep = 1 - 1.0/usualMemory
 	drift := (u.windows + 1) / usualMemory
 	u.windows = (u.windows + (clean.n+drift*blamed.n)/all) * keep
