@@ -61,6 +61,13 @@ func cells(kinds []Kind, loss, burst, noise, least float64, turn int) (out []Cel
 	return out
 }
 
+// Healthy flows that lose unlike: of nine in ten, the worst twelve times what the best does, and within a
+// zone a tenth of what is lost between VPCs.
+const (
+	unlikePairs      = 0.75
+	unlikeCategories = 10
+)
+
 // lossKinds are the network's faults that lose segments.
 var lossKinds = []Kind{AZPair, Gateway, Subnet, Endpoint, OnePath, Direction}
 
@@ -109,6 +116,17 @@ func Table(scale int) (rows []Row) {
 		c.Shape.Lazy = 0.2
 		add(fmt.Sprintf("clean, background 0.1 %%, bursts of %g", burst), 40, DefaultPlan, c)
 	}
+	unlike := cells(lossKinds, 0.005, 3, 0.001, 10_000, 2)
+	for i := range unlike {
+		unlike[i].Noise.Pairs, unlike[i].Noise.Categories = unlikePairs, unlikeCategories
+	}
+	add("0.5 %, pairs and categories lose unlike", 8, DefaultPlan, unlike...)
+	var clean []Cell
+	for i, s := range shapes {
+		s.Replication, s.Elephant = []float64{0, 20, 0, 20, 0}[i], []float64{0, 0, 5, 5, 1}[i]
+		clean = append(clean, Cell{Shape: s, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: 3, Pairs: unlikePairs, Categories: unlikeCategories}})
+	}
+	add("clean, pairs and categories lose unlike, heavy pairs and subnets", 16, DefaultPlan, clean...)
 	add("200 hosts, 0.5 %", 7, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
 	add("2,000 hosts, 0.5 %", 3, DefaultPlan, large(2000, 6, 4, 8, 4_000_000)...)
 	return rows

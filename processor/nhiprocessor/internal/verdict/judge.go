@@ -119,18 +119,19 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 // when either alone leaves a doubt, and its delays.
 func (j *Judge) look(a *assembly, end time.Time) []*view {
 	a.waits = waits(a)
-	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
-	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
+	limited := inference.Limited(a.problem)
+	losses := &view{problem: limited, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	losses.e = inference.Explain(limited, j.config.FalseAlarmRate, &j.baseline)
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
-		if v := j.past.both(a); v != nil {
+		if v := j.past.both(a, limited); v != nil {
 			v.e = inference.Review(v.problem, j.config.FalseAlarmRate, &j.baseline, losses.e)
 			v.e.Windows = 2
-			keepLasting(v, a)
+			keepLasting(v, limited)
 			views = append(views, v)
 		}
 	}
-	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
+	j.past = past{keys: a.keys, rows: limited.Rows, doubtful: losses.e.Doubtful}
 	for _, v := range delays(a) {
 		if v.windows == 1 {
 			v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
