@@ -52,9 +52,9 @@ func (f *faults) cycle(t *testing.T, length time.Duration) {
 func (f *faults) backendDown(t *testing.T, length time.Duration) {
 	t.Helper()
 	before := f.lostNow(t)
-	f.backend.down.Store(true)
+	f.backend.Down.Store(true)
 	time.Sleep(length)
-	f.backend.down.Store(false)
+	f.backend.Down.Store(false)
 	f.caughtUp(t)
 	assert.Equal(t, before, f.lostNow(t), "points lost while the backend was down")
 }
@@ -108,7 +108,7 @@ func (f *faults) gatewayKilled(t *testing.T, length time.Duration) {
 func (f *faults) diskFull(t *testing.T, length time.Duration) {
 	t.Helper()
 	began := time.Now()
-	f.backend.down.Store(true)
+	f.backend.Down.Store(true)
 	for _, folder := range f.queues {
 		filler, err := os.Create(filepath.Join(folder, "filler"))
 		require.NoError(t, err)
@@ -123,7 +123,7 @@ func (f *faults) diskFull(t *testing.T, length time.Duration) {
 	for _, folder := range f.queues {
 		require.NoError(t, os.Remove(filepath.Join(folder, "filler")))
 	}
-	f.backend.down.Store(false)
+	f.backend.Down.Store(false)
 	f.caughtUp(t)
 	f.full = append(f.full, [2]time.Time{began, time.Now()})
 }
@@ -148,22 +148,10 @@ func (f *faults) caughtUp(t *testing.T) {
 	from := time.Now()
 	require.Eventually(t, func() bool {
 		for _, n := range f.watched {
-			if !f.backend.newer("i-"+n.Name(), from) {
+			if !f.backend.Newer("i-"+n.Name(), from) {
 				return false
 			}
 		}
 		return true
 	}, patience, 100*time.Millisecond, "rounds made after the fault reach the backend")
-}
-
-// newer tells whether a round of a host has come that ended after a time.
-func (b *backend) newer(host string, than time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for key := range b.rounds {
-		if key.host == host && key.end.AsTime().After(than) {
-			return true
-		}
-	}
-	return false
 }

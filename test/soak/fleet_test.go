@@ -20,6 +20,7 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/hosts"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/rounds"
 )
 
 const (
@@ -41,8 +42,8 @@ type fleet struct {
 	watched  []*netlab.Node // clients and server: each has an agent
 	gateways [2]*netlab.Node
 	verdict  *netlab.Node
-	backend  *backend // what gateways and verdict export to
-	witness  *backend // what agents have sent, from themselves
+	backend  *rounds.Backend // what gateways and verdict export to
+	witness  *rounds.Backend // what agents have sent, from themselves
 
 	topology string
 	queues   [2]string
@@ -72,7 +73,7 @@ func newFleet(t *testing.T) *fleet {
 	server := f.watched[len(f.watched)-1]
 	_, err = server.StartServer(t.Context(), netlab.ServerConfig{Listen: netip.AddrPortFrom(server.Addr4(), lossy), Summary: true})
 	require.NoError(t, err)
-	f.backend, f.witness = newBackend(t, at, 4318), newBackend(t, at, 4319)
+	f.backend, f.witness = rounds.Listen(t, at, 4318), rounds.Listen(t, at, 4319)
 
 	demo, err := os.ReadFile("../../examples/demo/topology.yaml")
 	require.NoError(t, err)
@@ -137,7 +138,7 @@ exporters:
 service:
   pipelines:
     metrics: {exporters: [load_balancing, otlp_http/witness]}
-`, n.CgroupPath(), n.Name(), f.witness.address),
+`, n.CgroupPath(), n.Name(), f.witness.Address),
 		"FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1])))
 }
 
@@ -152,7 +153,7 @@ exporters:
   otlp_http/backend: {retry_on_failure: {initial_interval: 200ms, max_interval: 2s}}
   otlp_grpc/verdict: {retry_on_failure: {initial_interval: 200ms, max_interval: 2s}}
 `, "FLOWMONITOR_LISTEN="+grpc(n), "FLOWMONITOR_TOPOLOGY="+f.topology, "FLOWMONITOR_VERDICT="+grpc(f.verdict),
-		"FLOWMONITOR_BACKEND=http://"+f.backend.address, "FLOWMONITOR_QUEUE="+f.queues[i]))
+		"FLOWMONITOR_BACKEND=http://"+f.backend.Address, "FLOWMONITOR_QUEUE="+f.queues[i]))
 }
 
 func (f *fleet) startVerdict(t *testing.T) {
@@ -162,7 +163,7 @@ processors:
   nhi: {window: 2s, lateness: 1s}
 exporters:
   otlp_http/backend: {retry_on_failure: {initial_interval: 200ms, max_interval: 2s}}
-`, "FLOWMONITOR_LISTEN="+grpc(f.verdict), "FLOWMONITOR_BACKEND=http://"+f.backend.address))
+`, "FLOWMONITOR_LISTEN="+grpc(f.verdict), "FLOWMONITOR_BACKEND=http://"+f.backend.Address))
 }
 
 // grpc is where a collector takes OTLP on a host.

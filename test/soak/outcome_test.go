@@ -19,6 +19,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/rounds"
 )
 
 // outcome is what a run has shown.
@@ -51,18 +52,18 @@ const killSlack = 4 * time.Second
 // killed, or its gateway says that it was refused.
 func (o *outcome) account(t *testing.T, f *faults) {
 	t.Helper()
-	var missing map[roundKey]int
+	var missing map[rounds.Key]int
 	settled := time.Now() // rounds of the idle hosts go on
 	unexplained := func() (n int) {
 		o.killed, o.refused = 0, 0
-		missing = f.backend.missing(f.witness)
+		missing = f.backend.Missing(f.witness)
 		perKill := map[[2]int]int{}
 		hostsOf := map[string]int{}
 		for key, points := range missing {
-			if _, ok := hostsOf[key.host]; !ok {
-				hostsOf[key.host] = len(hostsOf)
+			if _, ok := hostsOf[key.Host]; !ok {
+				hostsOf[key.Host] = len(hostsOf)
 			}
-			end := key.end.AsTime()
+			end := key.End.AsTime()
 			if end.After(settled) {
 				continue
 			}
@@ -78,7 +79,7 @@ func (o *outcome) account(t *testing.T, f *faults) {
 			}
 			switch {
 			case kill >= 0:
-				perKill[[2]int{kill, hostsOf[key.host]}]++
+				perKill[[2]int{kill, hostsOf[key.Host]}]++
 				o.killed++
 			case full:
 				o.refused += points
@@ -98,7 +99,7 @@ func (o *outcome) account(t *testing.T, f *faults) {
 	if !ok {
 		t.Logf("%d rounds were in a killed gateway, %d points found no room, %v by the gateways", o.killed, o.refused, f.lostNow(t))
 		for key, points := range missing {
-			t.Logf("%s, round of %s: %d points missing", key.host, key.end.AsTime().Format(time.TimeOnly), points)
+			t.Logf("%s, round of %s: %d points missing", key.Host, key.End.AsTime().Format(time.TimeOnly), points)
 		}
 		for _, at := range f.kills {
 			t.Logf("killed at %s", at.UTC().Format(time.TimeOnly))
@@ -111,23 +112,23 @@ func (o *outcome) account(t *testing.T, f *faults) {
 	require.Equal(t, o.cycles, len(f.kills))
 
 	// What is there of a round is what the agent sent: point by point the same sums.
-	f.backend.mu.Lock()
-	defer f.backend.mu.Unlock()
-	f.witness.mu.Lock()
-	defer f.witness.mu.Unlock()
-	for key, r := range f.witness.rounds {
+	sent, got := f.witness.Rounds(), f.backend.Rounds()
+	for key, r := range sent {
 		o.rounds++
-		o.points += len(r.points)
-		o.retrans += r.sums[flowattr.MetricRetransmissions]
-		if _, lost := missing[key]; !lost && f.backend.rounds[key] != nil {
-			assert.Equal(t, r.sums, f.backend.rounds[key].sums, "%s, round of %v", key.host, key.end.AsTime())
+		o.points += r.Points
+		o.retrans += r.Sums[flowattr.MetricRetransmissions]
+		if _, lost := missing[key]; lost {
+			continue
+		}
+		if there, ok := got[key]; ok { // else it is one of the idle hosts' last
+			assert.Equal(t, r.Sums, there.Sums, "%s, round of %v", key.Host, key.End.AsTime())
 		}
 	}
-	for key := range f.backend.rounds {
-		assert.Contains(t, f.witness.rounds, key, "a round that no agent has made")
+	for key := range got {
+		assert.Contains(t, sent, key, "a round that no agent has made")
 	}
-	o.again, o.refusals, o.verdicts = f.backend.again, f.backend.refused, f.backend.verdicts
-	o.unenriched = f.backend.nowhere
+	noted := f.backend.Noted()
+	o.again, o.refusals, o.verdicts, o.unenriched = noted.Again, noted.Refused, noted.States, noted.Nowhere
 	assert.Zero(t, o.unenriched, "points without a place, though the topology is known")
 	assert.NotZero(t, o.refusals, "the backend was down")
 	assert.NotZero(t, o.said, "the disk was full")

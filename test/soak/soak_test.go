@@ -60,17 +60,17 @@ func TestTotalsAreExactAndMemoryIsFlatThroughFaults(t *testing.T) {
 	// Agents say all that applications did.
 	for host, app := range apps {
 		id := "i-" + host
-		require.Eventually(t, func() bool { return f.witness.total(id, flowattr.MetricConnectionsClosed) >= int64(app.Opened) }, patience, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return f.witness.Total(id, flowattr.MetricConnectionsClosed) >= int64(app.Opened) }, patience, 100*time.Millisecond)
 		time.Sleep(2 * time.Second) // a round more, in which nothing is left to come
-		assert.EqualValues(t, app.Written, f.witness.total(id, flowattr.MetricSent), "%s: bytes sent", host)
-		assert.EqualValues(t, app.Read, f.witness.total(id, flowattr.MetricReceived), "%s: bytes received", host)
-		assert.EqualValues(t, app.Attempted, f.witness.total(id, flowattr.MetricConnectionsAttempted), "%s: connections attempted", host)
-		assert.EqualValues(t, app.Opened, f.witness.total(id, flowattr.MetricConnectionsOpened), "%s: connections opened", host)
-		assert.EqualValues(t, app.Failed, f.witness.total(id, flowattr.MetricConnectionsFailed), "%s: connections failed", host)
+		assert.EqualValues(t, app.Written, f.witness.Total(id, flowattr.MetricSent), "%s: bytes sent", host)
+		assert.EqualValues(t, app.Read, f.witness.Total(id, flowattr.MetricReceived), "%s: bytes received", host)
+		assert.EqualValues(t, app.Attempted, f.witness.Total(id, flowattr.MetricConnectionsAttempted), "%s: connections attempted", host)
+		assert.EqualValues(t, app.Opened, f.witness.Total(id, flowattr.MetricConnectionsOpened), "%s: connections opened", host)
+		assert.EqualValues(t, app.Failed, f.witness.Total(id, flowattr.MetricConnectionsFailed), "%s: connections failed", host)
 		assert.Zero(t, app.Severed, "%s: connections severed", host)
 	}
 	for _, n := range f.watched {
-		out.retransmissions(t, n.Name(), retransmitted(t, n)-kernel[n.Name()], f.witness.total("i-"+n.Name(), flowattr.MetricRetransmissions))
+		out.retransmissions(t, n.Name(), retransmitted(t, n)-kernel[n.Name()], f.witness.Total("i-"+n.Name(), flowattr.MetricRetransmissions))
 	}
 	out.account(t, f)
 	out.processes = seen.end()

@@ -3,12 +3,14 @@
 
 //go:build linux
 
-package soak
+// Package rounds is a backend that knows the rounds of agents: which have come, and what was in them.
+package rounds
 
 import (
 	"compress/gzip"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,42 +29,49 @@ import (
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
 )
 
-// roundKey is a round of an agent: all its points have one end.
-type roundKey struct {
-	host string
-	end  pcommon.Timestamp
+// Key is a round of an agent: all its points have one end.
+type Key struct {
+	Host string // host.id
+	End  pcommon.Timestamp
 }
 
-// round is what has come of a round. A point that comes again is what it was: a backend that keeps one value for
+// Round is what has come of a round. A point that comes again is what it was: a backend that keeps one value for
 // each time of a series writes it over, so it counts once here too.
-type round struct {
-	points map[uint64]struct{} // hashes of their identities
-	sums   map[string]int64
+type Round struct {
+	Points int
+	Sums   map[string]int64 // by metric; of histograms the counts
+
+	seen map[uint64]struct{} // hashes of the points' identities
 }
 
-// backend takes metrics by OTLP over HTTP and keeps sums by round, not points: it lives for hours.
-type backend struct {
-	address  string
-	down     atomic.Bool // answers 503
-	mu       sync.Mutex
-	rounds   map[roundKey]*round
-	verdicts map[string]int // windows by state of the monitor
-	monitor  map[string]int64
-	again    int // points that came again
-	refused  int // requests that got a 503
-	nowhere  int // points of flows without both subnets
+// Backend takes metrics by OTLP over HTTP and keeps sums by round, not points: it lives for hours.
+type Backend struct {
+	Address string
+	Down    atomic.Bool // answers 503
+
+	mu     sync.Mutex
+	rounds map[Key]*Round
+	noted  Noted
 }
 
-// newBackend listens on a host of the lab.
-func newBackend(t testing.TB, n *netlab.Node, port uint16) *backend {
+// Noted is what a backend has seen besides rounds.
+type Noted struct {
+	States  map[string]int // windows by the state of their monitor
+	Again   int            // points that came again
+	Refused int            // requests that got a 503
+	Nowhere int            // points of flows without both subnets
+}
+
+// Listen starts a backend on a host of the lab. It ends with the test.
+func Listen(t testing.TB, n *netlab.Node, port uint16) *Backend {
 	t.Helper()
-	b := &backend{rounds: map[roundKey]*round{}, verdicts: map[string]int{}, monitor: map[string]int64{}}
+	b := &Backend{rounds: map[Key]*Round{}, noted: Noted{States: map[string]int{}}}
 	var listener net.Listener
 	require.NoError(t, n.Do(func() (err error) {
 		listener, err = net.Listen("tcp4", netip.AddrPortFrom(n.Addr4(), port).String())
 		return err
 	}))
-	b.address = listener.Addr().String()
+	b.Address = listener.Addr().String()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.take(t, w, r) })}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
@@ -72,10 +82,10 @@ func newBackend(t testing.TB, n *netlab.Node, port uint16) *backend {
 	return b
 }
 
-func (b *backend) take(t testing.TB, w http.ResponseWriter, r *http.Request) {
-	if b.down.Load() {
+func (b *Backend) take(t testing.TB, w http.ResponseWriter, r *http.Request) {
+	if b.Down.Load() {
 		b.mu.Lock()
-		b.refused++
+		b.noted.Refused++
 		b.mu.Unlock()
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -102,7 +112,7 @@ func (b *backend) take(t testing.TB, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf") // of an empty response: all was taken
 }
 
-func (b *backend) keep(metrics pmetric.Metrics) {
+func (b *Backend) keep(metrics pmetric.Metrics) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, rm := range metrics.ResourceMetrics().All() {
@@ -139,15 +149,10 @@ var identity = []string{
 
 var seed = maphash.MakeSeed()
 
-func (b *backend) point(host, name string, attributes pcommon.Map, end pcommon.Timestamp, value int64) {
+func (b *Backend) point(host, name string, attributes pcommon.Map, end pcommon.Timestamp, value int64) {
 	if !strings.HasPrefix(name, "flow.tcp.") {
-		switch name {
-		case flowattr.MetricMonitorHealthState:
-			if state, ok := attributes.Get(flowattr.HealthState); ok && value == 1 {
-				b.verdicts[state.Str()]++
-			}
-		case flowattr.MetricMonitorDataTransferred:
-			b.monitor[name] += value
+		if state, ok := attributes.Get(flowattr.HealthState); ok && name == flowattr.MetricMonitorHealthState && value == 1 {
+			b.noted.States[state.Str()]++
 		}
 		return
 	}
@@ -160,54 +165,86 @@ func (b *backend) point(host, name string, attributes pcommon.Map, end pcommon.T
 			id.WriteString(v.AsString())
 		}
 	}
-	key := roundKey{host, end}
+	key := Key{host, end}
 	r := b.rounds[key]
 	if r == nil {
-		r = &round{points: map[uint64]struct{}{}, sums: map[string]int64{}}
+		r = &Round{seen: map[uint64]struct{}{}, Sums: map[string]int64{}}
 		b.rounds[key] = r
 	}
-	if _, known := r.points[id.Sum64()]; known {
-		b.again++
+	if _, known := r.seen[id.Sum64()]; known {
+		b.noted.Again++
 		return
 	}
-	r.points[id.Sum64()] = struct{}{}
-	r.sums[name] += value
+	r.seen[id.Sum64()] = struct{}{}
+	r.Points++
+	r.Sums[name] += value
 	if _, ok := attributes.Get("network.peer.address"); ok {
 		_, local := attributes.Get("flow.local.aws.vpc.subnet.id")
 		_, remote := attributes.Get("flow.remote.aws.vpc.subnet.id")
 		if !local || !remote {
-			b.nowhere++
+			b.noted.Nowhere++
 		}
 	}
 }
 
-// total is the sum of a metric over the rounds of a host.
-func (b *backend) total(host, metric string) (sum int64) {
+// Total is the sum of a metric over the rounds of a host.
+func (b *Backend) Total(host, metric string) (sum int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, r := range b.rounds {
-		if key.host == host {
-			sum += r.sums[metric]
+		if key.Host == host {
+			sum += r.Sums[metric]
 		}
 	}
 	return sum
 }
 
-// missing are the rounds, or the points of rounds, that the other one has and this one has not.
-func (b *backend) missing(other *backend) map[roundKey]int {
-	other.mu.Lock()
-	defer other.mu.Unlock()
+// Missing are the points of each round that the other backend has and this one has not.
+func (b *Backend) Missing(other *Backend) map[Key]int {
+	all := other.Rounds()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	missing := map[roundKey]int{}
-	for key, r := range other.rounds {
+	missing := map[Key]int{}
+	for key, r := range all {
 		have := 0
 		if got := b.rounds[key]; got != nil {
-			have = len(got.points)
+			have = got.Points
 		}
-		if n := len(r.points) - have; n != 0 {
+		if n := r.Points - have; n != 0 {
 			missing[key] = n
 		}
 	}
 	return missing
+}
+
+// Rounds are those that have come, as they are now.
+func (b *Backend) Rounds() map[Key]Round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	copied := make(map[Key]Round, len(b.rounds))
+	for key, r := range b.rounds {
+		copied[key] = Round{Points: r.Points, Sums: maps.Clone(r.Sums)}
+	}
+	return copied
+}
+
+// Newer tells whether a round of a host has come that ended after a time.
+func (b *Backend) Newer(host string, than time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key := range b.rounds {
+		if key.Host == host && key.End.AsTime().After(than) {
+			return true
+		}
+	}
+	return false
+}
+
+// Noted is what the backend has seen besides rounds.
+func (b *Backend) Noted() Noted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	copied := b.noted
+	copied.States = maps.Clone(b.noted.States)
+	return copied
 }
