@@ -26,7 +26,7 @@ const (
 	// port is the applications', which faults are limited to: agents and gateways share the cables.
 	port = 8080
 	// window and lateness are short, so that a fault and its end fit into a test.
-	window, lateness = 3 * time.Second, 2 * time.Second
+	window, lateness = 2 * time.Second, 2 * time.Second
 )
 
 // tier is the network of examples/demo/topology.yaml, with the hosts of the gateway tier at the transit gateway:
