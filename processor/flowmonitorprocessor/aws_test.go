@@ -135,26 +135,15 @@ func TestGoldenByTheEC2API(t *testing.T) {
 	}
 }
 
-// settled waits until all that was read is in use: the engine that is there a little later
-// is the same.
+// settled waits until every part has answered and all that was read is in use.
 func (w *watching) settled(t *testing.T) {
 	t.Helper()
-	entities := func() (n int64) {
-		m, err := w.telemetry.GetMetric("otelcol_processor_flowmonitor_topology_entities")
-		if err != nil {
-			return -1
-		}
-		for _, p := range m.Data.(metricdata.Gauge[int64]).DataPoints {
-			n += p.Value
-		}
-		return n
-	}
-	last, since := int64(-2), time.Now()
+	s := w.p.sources
 	require.Eventually(t, func() bool {
-		if n := entities(); n != last {
-			last, since = n, time.Now()
-		}
-		return time.Since(since) > 3*settle
+		s.mu.Lock()
+		waiting := len(s.waiting)
+		s.mu.Unlock()
+		return waiting == 0 && slices.Equal(w.p.engine.Load().index.Counts(), topology.Build(s.parts.Merge(), ipranges.Shipped().Blocks).Counts())
 	}, patience, 10*time.Millisecond)
 }
 
