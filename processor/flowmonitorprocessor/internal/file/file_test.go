@@ -34,7 +34,7 @@ func TestEachThingThatCannotBeIsSaidWithItsLineAndField(t *testing.T) {
 	_, err := file.Topology([]byte(base))
 	require.NoError(t, err)
 	for _, c := range []struct{ name, add, want string }{
-		{"a VPC twice", "@vpcs:\n  - {vpc_id: vpc-1, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "vpc-1" is defined twice`},
+		{"a VPC twice", "@vpcs:\n  - {vpc_id: vpc-1, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "vpc-1" is defined twice, before as vpcs[0]`},
 		{"an id of the wrong kind", "@vpcs:\n  - {vpc_id: subnet-9, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "subnet-9" does not begin with "vpc-"`},
 		{"overlapping CIDRs of a VPC", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: [10.9.0.0/16, 10.9.1.0/24]}", "vpcs[2].cidr_blocks[1]: 10.9.1.0/24 overlaps with 10.9.0.0/16 of the same VPC"},
 		{"no CIDR", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: }", "vpcs[2].cidr_blocks: is required and empty"},
@@ -134,6 +134,27 @@ func TestAllErrorsAreSaidAtOnce(t *testing.T) {
 	} {
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+func TestWhatFollowsFromAnotherErrorIsNotSaid(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"a subnet without its VPC", strings.Replace(base, "subnet_id: subnet-1, vpc_id: vpc-1,", "subnet_id: subnet-1,", 1) +
+			"nat_gateways: [{nat_gateway_id: nat-1, subnet_id: subnet-1, vpc_id: vpc-1}]", "the field 'vpc_id' is required"},
+		{"a VPC whose block is none", strings.Replace(base, "10.2.0.0/16", "10.2.0.0/33", 1), "is not a CIDR block"},
+		{"a VPC whose Region is a list", strings.Replace(base, "region: eu-west-1", "region: [eu-west-1]", 1) +
+			"availability_zones: [{zone_id: euw1-az1, region_name: eu-west-1}]", "vpcs[0].region"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := file.Topology([]byte(c.text))
+			require.ErrorContains(t, err, c.want)
+			assert.Equal(t, 1, len(strings.Split(err.Error(), "\n")), err.Error())
+		})
+	}
+}
+
+func TestATabIsNamed(t *testing.T) {
+	_, err := file.Topology([]byte("vpcs:\n\t- vpc_id: vpc-1\n"))
+	require.ErrorContains(t, err, "line 2: not YAML: found character that cannot start any token (a tab: YAML is indented by spaces)")
 }
 
 func TestWhatBelongsToOthersMayStayUndescribed(t *testing.T) {
