@@ -104,6 +104,21 @@ func Table(scale int) (rows []Row) {
 		timedOut[i].Resets = 0.3
 	}
 	add("1 %, and 30 % of the connections time out", 8, DefaultPlan, timedOut...)
+	loaded := cells(lossKinds, 0.005, 3, 0.001, 10_000, 4)
+	for i := range loaded {
+		loaded[i].Load = 1.5
+	}
+	add("0.5 %, with half as much traffic again", 8, DefaultPlan, loaded...)
+	var crowds []Cell
+	for i, times := range []float64{2.5, 3, 4, 5.5, 8} {
+		for _, other := range []Kind{FlashTier, FlashCrowd} {
+			crowds = append(crowds, Cell{
+				Shape: shapes[i], Other: other, Loss: 0.02, Burst: 3, Crowd: times,
+				Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: 3},
+			})
+		}
+	}
+	add("2 %, in a crowd of 2.5 to 8 times the usual traffic", 8, DefaultPlan, crowds...)
 	for i, burst := range []float64{1, 3, 10} {
 		c := Cell{Shape: shapes[i], Burst: burst, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: burst}}
 		c.Shape.Lazy = 0.2
