@@ -4,6 +4,8 @@
 package accuracy_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -147,6 +149,26 @@ func TestATraceHasTheScoreOfItsRun(t *testing.T) {
 	assert.Equal(t, want.Cleared, got[0].Cleared)
 	assert.InDelta(t, want.Clean.Of, got[0].Clean.Of, 4, "the last window may not be over")
 	assert.Equal(t, want.Clean.Hits, got[0].Clean.Hits)
+}
+
+// A truth of windows that the processor does not have would be compared with nothing.
+func TestATruthThatIsNotAlignedToWindowsIsAnError(t *testing.T) {
+	for _, tt := range []struct{ name, truth, want string }{
+		{"not aligned", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571327000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571327000000000 is not aligned to 'window_seconds' (60): set it to a multiple of it, such as 1767571380000000000"},
+		{"with a gap", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571380000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571380000000000 does not follow on that of the window before (1767571260000000000)"},
+		{"twice", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571260000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571260000000000 does not follow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "truth.json"), []byte(tt.truth), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "points.jsonl"), nil, 0o600))
+			_, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), nil)
+			assert.ErrorContains(t, err, tt.want)
+		})
+	}
 }
 
 // Bounds of Clopper and Pearson, compared with published values: none of 60,000, and one of ten

@@ -73,8 +73,9 @@ type Fault struct {
 	DelayLeast float64 // s
 	Resets     float64 // share of connections
 	SlowReader bool
-	also       *Fault // something else that comes with it
-	now        int    // which of its windows is played
+	Crowd      float64 // how many times its own traffic somebody gets
+	also       *Fault  // something else that comes with it
+	now        int     // which of its windows is played
 	// hits gives the share of a direction's traffic that is concerned; onPath ≥ 0: only the
 	// connections on that path.
 	hits   func(f *Flow, atClient bool) bool
@@ -130,7 +131,7 @@ func sentTo(hosts ...*Host) func(*Flow, bool) bool {
 
 // Inject makes a fault of a kind somewhere in a fleet, nil when the fleet has no place for it.
 func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
-	fault := &Fault{Kind: kind, Loss: loss, Burst: burst, onPath: -1}
+	fault := &Fault{Kind: kind, Loss: loss, Burst: burst, Crowd: 8, onPath: -1}
 	component := func(kind string) string {
 		var all []string
 		for _, flow := range f.Flows {
@@ -263,12 +264,12 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		fault.Components = []string{instance(h)}
 		fault.load = func(fl *Flow) float64 {
 			if fl.Server == h {
-				return 8
+				return fault.Crowd
 			}
 			return 1
 		}
 	case FlashTier:
-		// Every server of a tier gets eight times its load, and drops what it cannot bear.
+		// Every server of a tier gets a multiple of its load, and drops what it cannot bear.
 		tier := rng.IntN(tiers)
 		crowd := func(fl *Flow) bool { return fl.Server.Service == "" && fl.Server.Tier == tier }
 		fault.hits = func(fl *Flow, _ bool) bool { return crowd(fl) }
@@ -276,7 +277,7 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		fault.Burst = max(burst, 3)
 		fault.load = func(fl *Flow) float64 {
 			if crowd(fl) {
-				return 8
+				return fault.Crowd
 			}
 			return 1
 		}

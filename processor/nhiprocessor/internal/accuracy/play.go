@@ -18,6 +18,9 @@ type Cell struct {
 	// Resets is the share of connections that end reset at both ends while the network's fault holds, as
 	// those of applications do that time out.
 	Resets float64
+	// Load is how many times the usual traffic there is on the faulty component while the network's fault
+	// holds, and Crowd how many times its own a flash crowd brings; 0: the same, and eight times.
+	Load, Crowd float64
 }
 
 // Plan says how long the parts of a run are: clean, the network's fault, clean, another fault.
@@ -53,10 +56,21 @@ func play(c Cell, plan Plan, seed uint64, methods []Method, tell func(monitor st
 	if c.Network != "" {
 		if network = f.Inject(c.Network, c.Loss, c.Burst, rng); network != nil {
 			network.Resets = c.Resets
+			if c.Load > 0 {
+				network.load = func(fl *Flow) float64 {
+					if network.hits(fl, true) || network.hits(fl, false) {
+						return c.Load
+					}
+					return 1
+				}
+			}
 		}
 	}
 	if c.Other != "" {
 		other = f.Inject(c.Other, c.Loss, c.Burst, rng)
+		if other != nil && c.Crowd > 0 {
+			other.Crowd = c.Crowd
+		}
 	}
 	scaleBy := network
 	if scaleBy == nil {

@@ -116,7 +116,7 @@ func describe(k *evidence.Key, m pcommon.Map) {
 	if len(k.Monitors.Names) == 1 {
 		m.PutStr(flowattr.MonitorName, k.Monitors.Names[0])
 	} else if len(k.Monitors.Names) > 1 {
-		put(m, flowattr.Monitors, k.Monitors.Names)
+		put(m, flowattr.MonitorName, k.Monitors.Names) // as on other points of monitors, here of several
 	}
 	if !k.Attributable {
 		return

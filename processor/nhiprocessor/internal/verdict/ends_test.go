@@ -78,6 +78,45 @@ func TestWhoReadsSlowlyIsTheCause(t *testing.T) {
 	}
 }
 
+// A host that is known to lose is named for what a monitor loses there, though that alone would say nothing; one
+// that loses a little more than others is not.
+func TestAHostIsNamedWhenItLosesFarMoreThanOthers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		rate  float64 // beside a background of 0.1 %
+		cause string
+	}{
+		{"ten times the background", 0.01, flowattr.CauseLocalHost},
+		{"two and a half times the background", 0.0015, flowattr.CauseNone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			right, judged := 0, 0
+			for seed := range uint64(10) {
+				f, clients, _ := fleet.TwoVPCs(seed, 10, 10)
+				f.Background = fleet.Loss{Rate: 0.001, Burst: 1}
+				f.Faults = []fleet.Fault{fleet.AtHost(clients[0], fleet.Loss{Rate: tt.rate, Burst: 1})}
+				for _, flow := range f.Flows {
+					if len(flow.Monitors) == 0 && flow.Client == clients[0] {
+						flow.Up, flow.Down = 100*flow.Up, 100*flow.Down // a host that is certain to lose
+					} else if flow.Client == clients[0] {
+						flow.Up, flow.Down = flow.Up/100, flow.Down/100 // too little to tell by itself
+					}
+				}
+				c := newCourt()
+				for range 10 {
+					m := of(t, c.decide(f.Window()), "web")
+					require.Equal(t, flowattr.StateHealthy, m.State)
+					judged++
+					if m.Cause == tt.cause {
+						right++
+					}
+				}
+			}
+			assert.GreaterOrEqual(t, right, judged*9/10, "of %d", judged)
+		})
+	}
+}
+
 // Loss of all servers of a subnet is the network's, unless a surplus of resets comes with it for as long as
 // a restart takes, and no more loss than the connections explain that they cut.
 func TestADeploymentIsTheApplications(t *testing.T) {
