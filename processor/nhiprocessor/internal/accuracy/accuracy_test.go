@@ -4,6 +4,7 @@
 package accuracy_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +114,28 @@ func TestOneAbsurdRowPoisonsNothing(t *testing.T) {
 			assert.GreaterOrEqual(t, s[0].Recall.Rate(), s[1].Recall.Rate()-0.1, "one window of ten has the absurd row")
 			assert.GreaterOrEqual(t, s[0].Judged.Rate(), s[1].Judged.Rate()-0.05)
 		})
+	}
+}
+
+// Where two hosts have one connection, one bad path of four is some pairs of hosts, and the others are
+// clean: still the network's, and no host's. Faults of hosts stay theirs.
+func TestOneBadPathOfFewConnectionsIsTheNetworks(t *testing.T) {
+	for _, conns := range []int{1, 2} {
+		for i, other := range []accuracy.Kind{accuracy.HostInterface, accuracy.Receiver, accuracy.FlashTier} {
+			t.Run(fmt.Sprintf("%d connection(s), then %s", conns, other), func(t *testing.T) {
+				t.Parallel()
+				c := accuracy.Cell{
+					Shape:   accuracy.Shape{Hosts: 16, AZs: 2, VPCs: 1, Even: true, Conns: conns},
+					Network: accuracy.OnePath, Other: other, Loss: 0.025, Burst: 3, Segments: 120_000, Noise: accuracy.Noise{Rate: 0.0005, Burst: 3},
+				}
+				s := accuracy.Run(c, accuracy.DefaultPlan, 900+10*i, 6, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+				assert.Greater(t, s.Recall.Of, 20)
+				assert.GreaterOrEqual(t, s.Recall.Rate(), 0.9)
+				assert.Zero(t, s.Clean.Hits)
+				others := s.AllOther()
+				assert.Zero(t, others.Hits, "%s sets the indicator", other)
+			})
+		}
 	}
 }
 

@@ -64,6 +64,10 @@ const (
 	unlikeCategories = 10
 )
 
+// fewLoss is lost on one path of four where pairs have one or two connections: each pair by itself has to
+// show whether it is on that path, with the segments that fleets of that size have.
+const fewLoss = 0.025
+
 // lossKinds are the network's faults that lose segments.
 var lossKinds = []Kind{AZPair, Gateway, Subnet, Endpoint, OnePath, Direction}
 
@@ -126,6 +130,13 @@ func Table(scale int) (rows []Row) {
 		c := Cell{Shape: shapes[i], Burst: burst, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: burst}}
 		c.Shape.Lazy = 0.2
 		add(fmt.Sprintf("clean, background 0.1 %%, bursts of %g", burst), 40, DefaultPlan, c)
+	}
+	for _, n := range []int{1, 2} {
+		few := cells([]Kind{OnePath, OnePath, OnePath}, fewLoss, 3, 0.001, 10_000, n)
+		for i := range few {
+			few[i].Shape.Conns, few[i].Segments = n, 200_000
+		}
+		add(fmt.Sprintf("one path of four, %g %%, %d connection(s) a pair", 100*fewLoss, n), 12, DefaultPlan, few...)
 	}
 	unlike := cells(lossKinds, 0.005, 3, 0.001, 10_000, 2)
 	for i := range unlike {

@@ -45,6 +45,7 @@ type Shape struct {
 	Tiered           bool    // each subnet holds one tier, else each holds all tiers
 	Services         bool
 	Even             bool // the same number of hosts in each subnet
+	Conns            int  // connections of each flow; 0: 1 to 32, to a service 1 to 16
 	// Replication is how many times more the hosts of a subnet say to each other, where it is more than one.
 	Replication float64
 	// Elephant is a flow within a subnet of so many times the segments of all others, where it is more than nothing.
@@ -82,6 +83,9 @@ func Build(s Shape, seed uint64) *Fleet {
 	}
 	f.addElephant(s)
 	monitors := map[string]bool{}
+	if s.Conns > 0 {
+		f.connections(s.Conns)
+	}
 	for _, flow := range f.Flows {
 		for _, names := range flow.Monitors {
 			for _, n := range names {
@@ -252,6 +256,16 @@ func (f *Fleet) addServices(s Shape) {
 				}
 				f.finish(flow)
 			}
+		}
+	}
+}
+
+// connections gives each flow so many.
+func (f *Fleet) connections(n int) {
+	for _, flow := range f.Flows {
+		flow.Conns, flow.PathOf = n, make([]uint8, n)
+		for i := range flow.PathOf {
+			flow.PathOf[i] = uint8(f.rng.IntN(EqualCostPaths))
 		}
 	}
 }

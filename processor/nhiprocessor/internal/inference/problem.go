@@ -17,12 +17,14 @@ type Problem struct {
 // Row is what one host sent to another along one path.
 type Row struct {
 	Segments, Lost float64
-	Local, Remote  int32
-	Class          int32
-	Path           int32
-	Service        int32
-	Forward        bool // along the class, not against it
-	Role           Role
+	// Connections that sent, and of those the ones that retransmitted; 0 when not told.
+	Active, Retransmitting float32
+	Local, Remote          int32
+	Class                  int32
+	Path                   int32
+	Service                int32
+	Forward                bool // along the class, not against it
+	Role                   Role
 }
 
 // Role says which end opened the connections.

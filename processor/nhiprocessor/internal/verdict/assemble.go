@@ -96,7 +96,7 @@ func assemble(w *evidence.Window) *assembly {
 		}
 		n, lost := c.Trials()
 		r := inference.Row{
-			Segments: float64(n), Lost: float64(lost), Forward: k.Path.Forward, Service: -1, Path: k.Path.Mark.Index,
+			Segments: float64(n), Lost: float64(lost), Active: float32(c.N[evidence.Active]), Retransmitting: float32(c.N[evidence.Retransmitting]), Forward: k.Path.Forward, Service: -1, Path: k.Path.Mark.Index,
 			// Who is behind an address is asked once: points that come in meanwhile may tell anew.
 			Local: host(k.Local.Resolved()), Remote: host(k.Remote.Resolved()),
 			Class: k.Path.Class.Mark.Index, Role: inference.Role(k.Role),

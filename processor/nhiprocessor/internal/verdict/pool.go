@@ -32,6 +32,9 @@ func (p *past) both(a *assembly, now *inference.Problem) *view {
 		if at, known := before[k]; known {
 			q.Rows[i].Segments += p.rows[at].Segments
 			q.Rows[i].Lost += p.rows[at].Lost
+			// A connection that lasts is in both.
+			q.Rows[i].Active = max(q.Rows[i].Active, p.rows[at].Active)
+			q.Rows[i].Retransmitting = max(q.Rows[i].Retransmitting, p.rows[at].Retransmitting)
 		}
 	}
 	return &view{problem: &q, byClass: a.byClass, classes: len(q.Classes), hosts: len(q.Hosts)}
