@@ -8,13 +8,11 @@ package otlp
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"testing"
@@ -99,21 +97,9 @@ func (l *lab) rounds(t testing.TB, n int) {
 	}
 }
 
-// metric adds up a metric of the collector itself.
-func (l *lab) metric(t testing.TB, name string) (sum int) {
+func (l *lab) metric(t testing.TB, name string) int {
 	t.Helper()
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Get("http://" + l.self + "/metrics")
-	require.NoError(t, err)
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	require.NoError(t, err)
-	for _, match := range regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllStringSubmatch(string(text), -1) {
-		v, err := strconv.ParseFloat(match[1], 64)
-		require.NoError(t, err)
-		sum += int(v)
-	}
-	return sum
+	return collector.SelfMetric(t, l.self, name)
 }
 
 // released waits until no round is held: all that was reported is with the exporter, or was refused by it.
