@@ -113,6 +113,10 @@ test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces:
 	@FLOWMONITOR_LONG=1 scripts/go-test.sh continuity -count=1 -p 1 -timeout 60m \
 		-run 'Killed|Replacements|Namespaces' ./bpf ./test
 
+.PHONY: soak
+soak: setup-test build ## SOAK=1h of mixed load through examples/gateway with one fault after the other, into docs/soak.md; test-e2e has a minute of it
+	FLOWMONITOR_SOAK=$(or $(SOAK),1h) FLOWMONITOR_SOAK_INTO=$(CURDIR)/docs/soak.md scripts/go-test.sh soak -count=1 -timeout 0 ./test/soak
+
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
 	@for test in scripts/*_test.sh; do $$test; done

@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
-	"github.com/otel-flowmonitor/flowmonitor/test/internal/rounds"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/reports"
 )
 
 // The metrics that the managed service publishes of a monitor, with its units, and percentiles.
@@ -64,7 +64,7 @@ func TestTheMonitorsAreInCloudWatchAsTheyWereSent(t *testing.T) {
 	random := rand.New(rand.NewPCG(6, 2))
 	start := time.Now().Add(-(minutes + 5) * time.Minute).Truncate(time.Minute)
 	for minute := range minutes {
-		w := rounds.New(start.Add(time.Duration(minute)*time.Minute), start.Add(time.Duration(minute+1)*time.Minute))
+		w := reports.New(start.Add(time.Duration(minute)*time.Minute), start.Add(time.Duration(minute+1)*time.Minute))
 		for i := 1; i <= 3; i++ {
 			for j := 1; j <= 3; j++ {
 				for monitor, to := range map[string]struct {
@@ -76,9 +76,9 @@ func TestTheMonitorsAreInCloudWatchAsTheyWereSent(t *testing.T) {
 					"web-to-db":   {fmt.Sprintf("i-db-%d", j), fmt.Sprintf("10.1.2.1%d", j), 5432, false, 0.0008},
 					"web-to-data": {fmt.Sprintf("i-data-%d", j), fmt.Sprintf("10.2.1.1%d", j), 9092, true, 0.004},
 				} {
-					web := rounds.Flow{Host: fmt.Sprintf("i-web-%d", i), Local: fmt.Sprintf("10.1.1.1%d", i), Peer: to.address, Port: to.port, Client: true}
+					web := reports.Flow{Host: fmt.Sprintf("i-web-%d", i), Local: fmt.Sprintf("10.1.1.1%d", i), Peer: to.address, Port: to.port, Client: true}
 					segments := 2000 + random.Int64N(2000)
-					r := rounds.Report{
+					r := reports.Report{
 						Sent: segments*1400 + random.Int64N(1000), Received: random.Int64N(5_000_000),
 						SegmentsSent: segments, SegmentsReceived: 900, Opened: 10, Closed: 10, Active: 10, Open: 10,
 					}
@@ -90,8 +90,8 @@ func TestTheMonitorsAreInCloudWatchAsTheyWereSent(t *testing.T) {
 					}
 					w.Add(web, r)
 					// The other end is no flow of the monitor, but evidence of the same path.
-					w.Add(rounds.Flow{Host: to.host, Local: to.address, Peer: web.Local, Port: to.port},
-						rounds.Report{Sent: r.Received, Received: r.Sent, SegmentsSent: 900, SegmentsReceived: segments, Opened: 10, Closed: 10, Active: 10})
+					w.Add(reports.Flow{Host: to.host, Local: to.address, Peer: web.Local, Port: to.port},
+						reports.Report{Sent: r.Received, Received: r.Sent, SegmentsSent: 900, SegmentsReceived: segments, Opened: 10, Closed: 10, Active: 10})
 					m := want[monitor]
 					m.bytes += r.Sent + r.Received
 					m.retransmissions += r.Retransmissions
@@ -100,12 +100,12 @@ func TestTheMonitorsAreInCloudWatchAsTheyWereSent(t *testing.T) {
 				}
 			}
 		}
-		rounds.Send(t, otlp, w.Metrics)
+		reports.Send(t, otlp, w.Metrics)
 		published(minute)
 	}
-	later := rounds.New(start.Add(minutes*time.Minute), start.Add((minutes+1)*time.Minute))
-	later.Add(rounds.Flow{Host: "i-other", Local: "192.0.2.1", Peer: "192.0.2.2", Port: 22, Client: true}, rounds.Report{Sent: 1})
-	rounds.Send(t, otlp, later.Metrics)
+	later := reports.New(start.Add(minutes*time.Minute), start.Add((minutes+1)*time.Minute))
+	later.Add(reports.Flow{Host: "i-other", Local: "192.0.2.1", Peer: "192.0.2.2", Port: 22, Client: true}, reports.Report{Sent: 1})
+	reports.Send(t, otlp, later.Metrics)
 	published(minutes)
 	process.Stop(t)
 	events, refused, calls := cloud.seen()

@@ -99,11 +99,16 @@ func StartExample(t testing.TB, file string, variables ...string) *Process {
 
 func start(t testing.TB, health string, cmd *exec.Cmd) *Process {
 	t.Helper()
+	return launch(t, cmd, cmd.Start, func() bool { return healthy(http.DefaultTransport, health) })
+}
+
+func launch(t testing.TB, cmd *exec.Cmd, begin func() error, started func() bool) *Process {
+	t.Helper()
 	p := &Process{Stderr: &bytes.Buffer{}, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Env = append(p.cmd.Environ(), "AWS_EC2_METADATA_DISABLED=true") // a test asks nobody outside
 	p.cmd.Stderr, p.cmd.Stdout = p.Stderr, p.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, p.cmd.Start())
+	require.NoError(t, begin())
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.done)
@@ -116,7 +121,7 @@ func start(t testing.TB, health string, cmd *exec.Cmd) *Process {
 		}
 	})
 	// It takes a second, on an emulated machine more than half a minute.
-	require.Eventually(t, func() bool { return p.exited() || healthy(health) }, 2*time.Minute, 20*time.Millisecond, "start of the collector")
+	require.Eventually(t, func() bool { return p.exited() || started() }, 2*time.Minute, 20*time.Millisecond, "start of the collector")
 	if p.exited() {
 		t.Fatalf("the collector ended: %v", p.err)
 	}
@@ -132,9 +137,14 @@ func (p *Process) exited() bool {
 	}
 }
 
-func healthy(address string) bool {
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Get("http://" + address)
+func healthy(through http.RoundTripper, address string) bool {
+	client := http.Client{Timeout: time.Second, Transport: through}
+	request, err := http.NewRequest(http.MethodGet, "http://"+address, nil)
+	if err != nil {
+		return false
+	}
+	request.Close = true // keeps nothing open
+	r, err := client.Do(request)
 	if err != nil {
 		return false
 	}
@@ -152,6 +162,27 @@ func (p *Process) Stop(t testing.TB) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the collector did not end within 30 s of SIGTERM")
 	}
+}
+
+// Pid is the collector's process.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Abort ends the collector as abruptly as Kill does, and gives the number of goroutines that it had: the Go runtime
+// writes their stacks at SIGQUIT, and nothing of the program runs any more.
+func (p *Process) Abort(t testing.TB) (goroutines int) {
+	t.Helper()
+	require.False(t, p.exited(), "it has ended by itself: %v", p.err)
+	said := p.Stderr.Len()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGQUIT))
+	<-p.done
+	stacks := p.Stderr.String()[said:]
+	for line := range strings.Lines(stacks) {
+		if strings.HasPrefix(line, "goroutine ") && strings.HasSuffix(line, "]:\n") {
+			goroutines++
+		}
+	}
+	p.Stderr.Truncate(said)
+	return goroutines
 }
 
 // Kill ends the collector without a warning, and waits until it is gone.

@@ -1,166 +1,250 @@
 // Copyright The flow monitor Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package rounds writes what sockops receivers would report of given flows, at any time, and keeps its own account of it.
+//go:build linux
+
+// Package rounds is a backend that knows the rounds of agents: which have come, and what was in them.
 package rounds
 
 import (
-	"bytes"
-	"fmt"
+	"compress/gzip"
+	"hash/maphash"
 	"io"
-	"math"
+	"maps"
+	"net"
 	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 
-	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
 )
 
-// Flow is one end of a conversation, as the agent on Host reports it.
-type Flow struct {
-	Host, Local, Peer string
-	Port              int64 // the server's
-	Client            bool
+// Key is a round of an agent: all its points have one end.
+type Key struct {
+	Host string // host.id
+	End  pcommon.Timestamp
 }
 
-// Report is what a flow did in one round.
-type Report struct {
-	Sent, Received                                       int64
-	SegmentsSent, SegmentsReceived                       int64
-	Retransmissions, Timeouts                            int64
-	Opened, Closed, Open, Active, RetransmittingOfActive int64
-	RTT                                                  []float64 // seconds
+// Round is what has come of a round. A point that comes again is what it was: a backend that keeps one value for
+// each time of a series writes it over, so it counts once here too.
+type Round struct {
+	Points int
+	Sums   map[string]int64 // by metric; of histograms the counts
+
+	seen map[uint64]struct{} // hashes of the points' identities
 }
 
-// Writer collects the points of one round of all hosts, from Start to End.
-type Writer struct {
-	Start, End time.Time
-	Metrics    pmetric.Metrics
-	hosts      map[string]pmetric.MetricSlice
+// Backend takes metrics by OTLP over HTTP and keeps sums by round, not points: it lives for hours.
+type Backend struct {
+	Address string
+	Down    atomic.Bool // answers 503
+
+	mu     sync.Mutex
+	rounds map[Key]*Round
+	noted  Noted
 }
 
-// New begins a round.
-func New(start, end time.Time) *Writer {
-	return &Writer{start, end, pmetric.NewMetrics(), map[string]pmetric.MetricSlice{}}
+// Noted is what a backend has seen besides rounds.
+type Noted struct {
+	States  map[string]int // windows by the state of their monitor
+	Again   int            // points that came again
+	Refused int            // requests that got a 503
+	Nowhere int            // points of flows without both subnets
 }
 
-// Add appends the report of a flow. Counters that are zero are left out, as the receiver does.
-func (w *Writer) Add(f Flow, r Report) {
-	metrics, ok := w.hosts[f.Host]
-	if !ok {
-		rm := w.Metrics.ResourceMetrics().AppendEmpty()
-		rm.Resource().Attributes().PutStr("service.name", "flowmonitor-agent")
-		rm.Resource().Attributes().PutStr("service.instance.id", f.Host)
-		rm.Resource().Attributes().PutStr("host.id", f.Host)
-		metrics = rm.ScopeMetrics().AppendEmpty().Metrics()
-		w.hosts[f.Host] = metrics
-	}
-	sum := func(name string, value int64, extra ...string) {
-		if value == 0 {
-			return
-		}
-		s := metrics.AppendEmpty()
-		s.SetName(name)
-		s.SetEmptySum().SetIsMonotonic(true)
-		s.Sum().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-		dp := s.Sum().DataPoints().AppendEmpty()
-		dp.SetIntValue(value)
-		dp.SetStartTimestamp(pcommon.NewTimestampFromTime(w.Start))
-		dp.SetTimestamp(pcommon.NewTimestampFromTime(w.End))
-		identify(f, dp.Attributes(), extra)
-	}
-	sum(flowattr.MetricSent, r.Sent)
-	sum(flowattr.MetricReceived, r.Received)
-	sum(flowattr.MetricSegmentsSent, r.SegmentsSent)
-	sum(flowattr.MetricSegmentsReceived, r.SegmentsReceived)
-	sum(flowattr.MetricRetransmissions, r.Retransmissions, flowattr.Phase, flowattr.PhaseEstablished)
-	sum(flowattr.MetricTimeouts, r.Timeouts, flowattr.Phase, flowattr.PhaseEstablished)
-	sum(flowattr.MetricConnectionsOpened, r.Opened)
-	sum(flowattr.MetricConnectionsClosed, r.Closed)
-	sum(flowattr.MetricConnectionsActive, r.Active)
-	sum(flowattr.MetricConnectionsRetransmitting, r.RetransmittingOfActive)
-	if r.Open > 0 {
-		m := metrics.AppendEmpty()
-		m.SetName(flowattr.MetricConnectionsOpen)
-		dp := m.SetEmptyGauge().DataPoints().AppendEmpty()
-		dp.SetIntValue(r.Open)
-		dp.SetTimestamp(pcommon.NewTimestampFromTime(w.End))
-		identify(f, dp.Attributes(), []string{flowattr.Phase, flowattr.PhaseEstablished})
-	}
-	if len(r.RTT) > 0 {
-		w.histogram(metrics, f, r.RTT)
-	}
-}
-
-func (w *Writer) histogram(metrics pmetric.MetricSlice, f Flow, samples []float64) {
-	m := metrics.AppendEmpty()
-	m.SetName(flowattr.MetricRTT)
-	m.SetUnit("s")
-	m.SetEmptyExponentialHistogram().SetAggregationTemporality(pmetric.AggregationTemporalityDelta)
-	dp := m.ExponentialHistogram().DataPoints().AppendEmpty()
-	dp.SetScale(exphist.Scale)
-	counts := make([]uint64, exphist.NBuckets)
-	sum, least, most := 0.0, math.Inf(1), math.Inf(-1)
-	for _, v := range samples {
-		// The data model: bucket i holds (base^i, base^(i+1)].
-		index := int(math.Ceil(math.Log2(v)*math.Exp2(exphist.Scale))) - 1
-		counts[min(max(index-exphist.Offset, 0), exphist.NBuckets-1)]++
-		sum, least, most = sum+v, min(least, v), max(most, v)
-	}
-	dp.Positive().SetOffset(exphist.Offset)
-	dp.Positive().BucketCounts().FromRaw(counts)
-	dp.SetCount(uint64(len(samples)))
-	dp.SetSum(sum)
-	dp.SetMin(least)
-	dp.SetMax(most)
-	dp.SetStartTimestamp(pcommon.NewTimestampFromTime(w.Start))
-	dp.SetTimestamp(pcommon.NewTimestampFromTime(w.End))
-	identify(f, dp.Attributes(), nil)
-}
-
-func identify(f Flow, attributes pcommon.Map, extra []string) {
-	attributes.PutStr("network.transport", "tcp")
-	attributes.PutStr("network.type", "ipv4")
-	attributes.PutStr("network.local.address", f.Local)
-	attributes.PutStr("network.peer.address", f.Peer)
-	if f.Client {
-		attributes.PutStr("flow.role", "client")
-		attributes.PutInt("network.peer.port", f.Port)
-	} else {
-		attributes.PutStr("flow.role", "server")
-		attributes.PutInt("network.local.port", f.Port)
-	}
-	for i := 0; i < len(extra); i += 2 {
-		attributes.PutStr(extra[i], extra[i+1])
-	}
-}
-
-// Post sends metrics by OTLP over HTTP to a URL, and gives the status and the body of the answer.
-func Post(url string, md pmetric.Metrics) (status int, answer string, err error) {
-	// The request is on the wire what MetricsData is: resource_metrics is field 1 of both.
-	body, err := (&pmetric.ProtoMarshaler{}).MarshalMetrics(md)
-	if err != nil {
-		return 0, "", fmt.Errorf("encode: %w", err)
-	}
-	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	r, err := client.Post(url, "application/x-protobuf", bytes.NewReader(body))
-	if err != nil {
-		return 0, "", err
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	return r.StatusCode, string(text), err
-}
-
-// Send posts metrics to the OTLP receiver at an address, which has to take them.
-func Send(t testing.TB, address string, md pmetric.Metrics) {
+// Listen starts a backend on a host of the lab. It ends with the test.
+func Listen(t testing.TB, n *netlab.Node, port uint16) *Backend {
 	t.Helper()
-	status, answer, err := Post("http://"+address+"/v1/metrics", md)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, status, "%s", answer)
+	b := &Backend{rounds: map[Key]*Round{}, noted: Noted{States: map[string]int{}}}
+	var listener net.Listener
+	require.NoError(t, n.Do(func() (err error) {
+		listener, err = net.Listen("tcp4", netip.AddrPortFrom(n.Addr4(), port).String())
+		return err
+	}))
+	b.Address = listener.Addr().String()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.take(t, w, r) })}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(listener) })
+	t.Cleanup(func() {
+		assert.NoError(t, server.Close())
+		serving.Wait()
+	})
+	return b
+}
+
+func (b *Backend) take(t testing.TB, w http.ResponseWriter, r *http.Request) {
+	if b.Down.Load() {
+		b.mu.Lock()
+		b.noted.Refused++
+		b.mu.Unlock()
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	body := io.Reader(r.Body)
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		unzipped, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return // the sender has been killed
+		}
+		body = unzipped
+	}
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return
+	}
+	// The request is on the wire what MetricsData is: resource_metrics is field 1 of both.
+	metrics, err := (&pmetric.ProtoUnmarshaler{}).UnmarshalMetrics(data)
+	if !assert.NoError(t, err) {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	b.keep(metrics)
+	w.Header().Set("Content-Type", "application/x-protobuf") // of an empty response: all was taken
+}
+
+func (b *Backend) keep(metrics pmetric.Metrics) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, rm := range metrics.ResourceMetrics().All() {
+		host := ""
+		if id, ok := rm.Resource().Attributes().Get("host.id"); ok {
+			host = id.Str()
+		}
+		for _, sm := range rm.ScopeMetrics().All() {
+			for _, m := range sm.Metrics().All() {
+				switch m.Type() {
+				case pmetric.MetricTypeSum:
+					for _, dp := range m.Sum().DataPoints().All() {
+						b.point(host, m.Name(), dp.Attributes(), dp.Timestamp(), dp.IntValue())
+					}
+				case pmetric.MetricTypeGauge:
+					for _, dp := range m.Gauge().DataPoints().All() {
+						b.point(host, m.Name(), dp.Attributes(), dp.Timestamp(), dp.IntValue())
+					}
+				case pmetric.MetricTypeExponentialHistogram:
+					for _, dp := range m.ExponentialHistogram().DataPoints().All() {
+						b.point(host, m.Name(), dp.Attributes(), dp.Timestamp(), int64(dp.Count()))
+					}
+				}
+			}
+		}
+	}
+}
+
+// identity are the attributes that tell the streams of one agent apart; the others are enrichment.
+var identity = []string{
+	"network.type", "network.local.address", "network.local.port", "network.peer.address", "network.peer.port", flowattr.Role,
+	"flow.phase", "error.type", "flow.limit", "network.tcp.retransmit.type", "flow.overflow", "flow.aggregated",
+}
+
+var seed = maphash.MakeSeed()
+
+func (b *Backend) point(host, name string, attributes pcommon.Map, end pcommon.Timestamp, value int64) {
+	if !strings.HasPrefix(name, "flow.tcp.") {
+		if state, ok := attributes.Get(flowattr.HealthState); ok && name == flowattr.MetricMonitorHealthState && value == 1 {
+			b.noted.States[state.Str()]++
+		}
+		return
+	}
+	var id maphash.Hash
+	id.SetSeed(seed)
+	id.WriteString(name)
+	for _, key := range identity {
+		id.WriteByte(0)
+		if v, ok := attributes.Get(key); ok {
+			id.WriteString(v.AsString())
+		}
+	}
+	key := Key{host, end}
+	r := b.rounds[key]
+	if r == nil {
+		r = &Round{seen: map[uint64]struct{}{}, Sums: map[string]int64{}}
+		b.rounds[key] = r
+	}
+	if _, known := r.seen[id.Sum64()]; known {
+		b.noted.Again++
+		return
+	}
+	r.seen[id.Sum64()] = struct{}{}
+	r.Points++
+	r.Sums[name] += value
+	if _, ok := attributes.Get("network.peer.address"); ok {
+		_, local := attributes.Get("flow.local.aws.vpc.subnet.id")
+		_, remote := attributes.Get("flow.remote.aws.vpc.subnet.id")
+		if !local || !remote {
+			b.noted.Nowhere++
+		}
+	}
+}
+
+// Total is the sum of a metric over the rounds of a host.
+func (b *Backend) Total(host, metric string) (sum int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, r := range b.rounds {
+		if key.Host == host {
+			sum += r.Sums[metric]
+		}
+	}
+	return sum
+}
+
+// Missing are the points of each round that the other backend has and this one has not.
+func (b *Backend) Missing(other *Backend) map[Key]int {
+	all := other.Rounds()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	missing := map[Key]int{}
+	for key, r := range all {
+		have := 0
+		if got := b.rounds[key]; got != nil {
+			have = got.Points
+		}
+		if n := r.Points - have; n != 0 {
+			missing[key] = n
+		}
+	}
+	return missing
+}
+
+// Rounds are those that have come, as they are now.
+func (b *Backend) Rounds() map[Key]Round {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	copied := make(map[Key]Round, len(b.rounds))
+	for key, r := range b.rounds {
+		copied[key] = Round{Points: r.Points, Sums: maps.Clone(r.Sums)}
+	}
+	return copied
+}
+
+// Newer tells whether a round of a host has come that ended after a time.
+func (b *Backend) Newer(host string, than time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key := range b.rounds {
+		if key.Host == host && key.End.AsTime().After(than) {
+			return true
+		}
+	}
+	return false
+}
+
+// Noted is what the backend has seen besides rounds.
+func (b *Backend) Noted() Noted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	copied := b.noted
+	copied.States = maps.Clone(b.noted.States)
+	return copied
 }

@@ -4,6 +4,7 @@
 package accuracy_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -41,6 +42,76 @@ func TestTheVerdictsAreRight(t *testing.T) {
 	assert.GreaterOrEqual(t, total.Recall.Rate(), 0.98)
 	assert.GreaterOrEqual(t, total.Component.Rate(), 0.97)
 	assert.Zero(t, total.Clean.Hits)
+}
+
+// Healthy paths lose unlike, and some pairs have more to say than all others: neither is a fault, and
+// faults are found beside.
+func TestWhatHealthyPathsDifferByIsNoFault(t *testing.T) {
+	noise := accuracy.Noise{Rate: 0.001, Burst: 3, Pairs: 0.75, Categories: 10}
+	for name, shape := range map[string]accuracy.Shape{
+		"pairs and categories lose unlike":                    {},
+		"and one flow within a subnet is five times all else": {Elephant: 5},
+		"and subnets replicate":                               {Replication: 20},
+		"and both":                                            {Elephant: 5, Replication: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.01, Burst: 3, Segments: 120_000, Noise: noise}
+			c.Shape.Elephant, c.Shape.Replication = shape.Elephant, shape.Replication
+			s := accuracy.Run(c, accuracy.DefaultPlan, 700, 4, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+			assert.Greater(t, s.Clean.Of, 500)
+			assert.Zero(t, s.Clean.Hits, "clean windows are degraded")
+			other := s.AllOther()
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s.Recall.Of, 20)
+			assert.GreaterOrEqual(t, s.Recall.Rate(), 0.99)
+		})
+	}
+}
+
+// absurd plays windows in some of which one row is what cannot be.
+type absurd struct {
+	accuracy.Method
+	window int
+	make   func(o *accuracy.Observed)
+}
+
+func (a *absurd) Decide(window []accuracy.Observed) map[string]accuracy.Answer {
+	if a.window++; a.window == 6 || a.window == 17 || a.window == 30 {
+		window = slices.Clone(window)
+		for i := range window {
+			if window[i].Segments > 0 && window[i].Flow.Server.Service == "" {
+				a.make(&window[i])
+				break
+			}
+		}
+	}
+	return a.Method.Decide(window)
+}
+
+func TestOneAbsurdRowPoisonsNothing(t *testing.T) {
+	for name, change := range map[string]func(o *accuracy.Observed){
+		"segments":                   func(o *accuracy.Observed) { o.Segments = 1 << 50 },
+		"segments that a link bears": func(o *accuracy.Observed) { o.Segments = 1 << 36 },
+		"all of them lost":           func(o *accuracy.Observed) { o.Segments, o.Lost = 1<<36, 1<<36 },
+		"half of them lost":          func(o *accuracy.Observed) { o.Segments, o.Lost = 1<<50, 1<<49 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{
+				Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.01, Burst: 3, Segments: 120_000,
+				Noise: accuracy.Noise{Rate: 0.0005, Burst: 3},
+			}
+			with := func() accuracy.Method { return &absurd{Method: accuracy.NewNHI(), make: change} }
+			s := accuracy.Run(c, accuracy.DefaultPlan, 800, 3, []accuracy.Maker{with, accuracy.NewNHI}, nil)
+			assert.Zero(t, s[0].Clean.Hits, "clean windows are degraded")
+			other := s[0].AllOther()
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s[0].Recall.Of, 20)
+			assert.GreaterOrEqual(t, s[0].Recall.Rate(), s[1].Recall.Rate()-0.1, "one window of ten has the absurd row")
+			assert.GreaterOrEqual(t, s[0].Judged.Rate(), s[1].Judged.Rate()-0.05)
+		})
+	}
 }
 
 // The published methods do worse on the same windows, so that the scorer can tell.

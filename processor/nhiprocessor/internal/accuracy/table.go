@@ -61,6 +61,13 @@ func cells(kinds []Kind, loss, burst, noise, least float64, turn int) (out []Cel
 	return out
 }
 
+// Healthy flows that lose unlike: of nine in ten, the worst twelve times what the best does, and within a
+// zone a tenth of what is lost between VPCs.
+const (
+	unlikePairs      = 0.75
+	unlikeCategories = 10
+)
+
 // lossKinds are the network's faults that lose segments.
 var lossKinds = []Kind{AZPair, Gateway, Subnet, Endpoint, OnePath, Direction}
 
@@ -99,11 +106,27 @@ func Table(scale int) (rows []Row) {
 	ramp[0].Ramp, ramp[0].Segments = 40, 60_000
 	add("1 %, growing over 40 windows", 8, Plan{Clean: 12, Fault: 52}, ramp...)
 	add("5 %, background 1 % (ten times what is assumed)", 8, DefaultPlan, cells(lossKinds, 0.05, 3, 0.01, 10_000, 1)...)
+	timedOut := cells(lossKinds, 0.01, 3, 0.001, 10_000, 2)
+	for i := range timedOut {
+		timedOut[i].Resets = 0.3
+	}
+	add("1 %, and 30 % of the connections time out", 8, DefaultPlan, timedOut...)
 	for i, burst := range []float64{1, 3, 10} {
 		c := Cell{Shape: shapes[i], Burst: burst, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: burst}}
 		c.Shape.Lazy = 0.2
 		add(fmt.Sprintf("clean, background 0.1 %%, bursts of %g", burst), 40, DefaultPlan, c)
 	}
+	unlike := cells(lossKinds, 0.005, 3, 0.001, 10_000, 2)
+	for i := range unlike {
+		unlike[i].Noise.Pairs, unlike[i].Noise.Categories = unlikePairs, unlikeCategories
+	}
+	add("0.5 %, pairs and categories lose unlike", 8, DefaultPlan, unlike...)
+	var clean []Cell
+	for i, s := range shapes {
+		s.Replication, s.Elephant = []float64{0, 20, 0, 20, 0}[i], []float64{0, 0, 5, 5, 1}[i]
+		clean = append(clean, Cell{Shape: s, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: 3, Pairs: unlikePairs, Categories: unlikeCategories}})
+	}
+	add("clean, pairs and categories lose unlike, heavy pairs and subnets", 16, DefaultPlan, clean...)
 	add("200 hosts, 0.5 %", 7, DefaultPlan, large(200, 4, 2, 20, 400_000)...)
 	add("2,000 hosts, 0.5 %", 3, DefaultPlan, large(2000, 6, 4, 8, 4_000_000)...)
 	return rows

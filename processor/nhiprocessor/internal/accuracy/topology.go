@@ -45,6 +45,10 @@ type Shape struct {
 	Tiered           bool    // each subnet holds one tier, else each holds all tiers
 	Services         bool
 	Even             bool // the same number of hosts in each subnet
+	// Replication is how many times more the hosts of a subnet say to each other, where it is more than one.
+	Replication float64
+	// Elephant is a flow within a subnet of so many times the segments of all others, where it is more than nothing.
+	Elephant float64
 }
 
 // EqualCostPaths is how many paths there are between two subnets. A connection keeps its own.
@@ -76,6 +80,7 @@ func Build(s Shape, seed uint64) *Fleet {
 	if s.Services {
 		f.addServices(s)
 	}
+	f.addElephant(s)
 	monitors := map[string]bool{}
 	for _, flow := range f.Flows {
 		for _, names := range flow.Monitors {
@@ -156,6 +161,9 @@ func (f *Fleet) add(s Shape, c, o *Host) {
 		size = min(math.Pow(1-f.rng.Float64(), -1/s.Tail), 50)
 	}
 	size *= c.Weight * o.Weight
+	if c.Subnet == o.Subnet && s.Replication > 1 {
+		size *= s.Replication
+	}
 	flow := &Flow{Client: c, Server: o, Up: size * 20, Down: size * 100, Conns: 1 + f.rng.IntN(32)}
 	var via []string
 	if c.VPC != o.VPC {
@@ -245,6 +253,24 @@ func (f *Fleet) addServices(s Shape) {
 				f.finish(flow)
 			}
 		}
+	}
+}
+
+// addElephant lets one of the flows within a subnet outgrow all others: a backup, or a new replica.
+func (f *Fleet) addElephant(s Shape) {
+	if s.Elephant <= 0 {
+		return
+	}
+	total := 0.0
+	var elephant *Flow
+	for _, flow := range f.Flows {
+		total += flow.Up + flow.Down
+		if elephant == nil && flow.Client.Subnet == flow.Server.Subnet && flow.Category == flowattr.CategoryIntraAZ {
+			elephant = flow
+		}
+	}
+	if elephant != nil {
+		elephant.Up = s.Elephant * total
 	}
 }
 

@@ -46,6 +46,8 @@ type Path struct {
 type Class struct {
 	Components []int32 // none twice
 	Palindrome bool    // both ends are the same place
+	// Usual is what is known of the class from earlier windows, nil for nothing. It learns of the window.
+	Usual *Usual
 }
 
 // sides gives the hosts at the first and at the second end of the row's path. Where both
@@ -129,6 +131,7 @@ type Explanation struct {
 	Doubtful bool
 
 	rate, level float64
+	mostLost    float64 // of a row, that counts in the background
 	matter      matter
 	candidates  *candidates
 }

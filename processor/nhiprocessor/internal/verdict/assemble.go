@@ -24,6 +24,7 @@ type assembly struct {
 	traffic    []float64 // segments of each class
 	components names
 	waits      []waiting // of each row; nil when no receiver tells
+	restarting []bool    // of each host
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
 	monitors map[string]*own
 }
@@ -121,7 +122,12 @@ func assemble(w *evidence.Window) *assembly {
 // class takes in a class that is seen for the first time.
 func (a *assembly) class(c *evidence.Class, stamp uint64) {
 	p := a.problem
-	out := inference.Class{Palindrome: c.Palindrome, Components: make([]int32, len(c.Names))}
+	usual, _ := c.Memory.(*inference.Usual)
+	if usual == nil {
+		usual = &inference.Usual{}
+		c.Memory = usual
+	}
+	out := inference.Class{Palindrome: c.Palindrome, Components: make([]int32, len(c.Names)), Usual: usual}
 	for i, n := range c.Names {
 		if n.Mark.Stamp != stamp {
 			// A name that was dropped, and came again while a window still held the old one, is the same.

@@ -26,7 +26,7 @@ type finding struct {
 	lack         Lack       // why it is thin
 	alternatives [][]string // that were nearly as likely
 	network      []string   // what is to blame of the network, of a bad window
-	twice        bool       // bad in this window and the one before it together
+	twice        bool       // bad in this window and those before it together
 }
 
 // Lack says what a verdict lacks: the reason of insufficient_data.
@@ -113,7 +113,9 @@ func (j *judgement) on(o *own) finding {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	}
 	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	undetermined, explained, demand := false, false, false
+	// A delay that cannot be told is one as long as nothing tells what it is: no end, no crowd, and no
+	// longer look at it.
+	undetermined, slow, explained, demand := false, false, false, false
 	for i, v := range j.views {
 		if v.e.Windows > 1 && explained {
 			continue // this window by itself says what it is; the one before may have been another
@@ -121,6 +123,9 @@ func (j *judgement) on(o *own) finding {
 		s := j.standing(v)
 		if i == 0 {
 			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
+		}
+		if v.origins != nil {
+			slow = s.undetermined
 		}
 		demand = demand || s.demand
 		if s.end != nil && f.cause == flowattr.CauseNone {
@@ -136,11 +141,11 @@ func (j *judgement) on(o *own) finding {
 		}
 	}
 	switch {
-	case undetermined:
+	case undetermined, slow && f.cause == flowattr.CauseNone && !demand:
 		f.outcome, f.lack = thin, LackDistinction
 	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
 		f.outcome, f.lack = thin, LackSegments
-	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
+	case f.cause == flowattr.CauseNone && (demand || j.rejected(o) || j.restarting(o)):
 		f.cause = flowattr.CauseApplication
 	case f.cause == flowattr.CauseNone:
 		f.cause, f.names = j.readers()
@@ -262,4 +267,9 @@ func (j *judgement) endCause(s *inference.Suspect, local map[int32]bool) string 
 func (j *judgement) rejected(o *own) bool {
 	n, x := float64(o.ended), float64(o.rejected)
 	return x > n*rejectedShare && mathext.RegIncBeta(x, n-x+1, rejectedShare) <= j.rate
+}
+
+// restarting says whether a server that the monitor's flows are opened to, or that it has, restarts.
+func (j *judgement) restarting(o *own) bool {
+	return slices.ContainsFunc(o.rows, func(i int32) bool { return j.a.restarting[serverOf(&j.a.problem.Rows[i])] })
 }
