@@ -180,6 +180,13 @@ func checkBatch(events []logEvent, now time.Time) error {
 	return nil
 }
 
+// refuseNext makes the API answer the next n PutLogEvents with ServiceUnavailableException.
+func (l *logs) refuseNext(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy = n
+}
+
 // seen gives all events so far, what was refused, and the calls that succeeded.
 func (l *logs) seen() (events, refused []string, calls map[string]int) {
 	l.mu.Lock()
