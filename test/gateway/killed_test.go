@@ -66,19 +66,7 @@ func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[ro
 		f.startGateway(t, 0, more)
 		f.caughtUp(t)
 	}
-	apps := stop()
-	sums := map[string]int64{}
-	require.Eventually(t, func() bool {
-		for _, metric := range []string{flowattr.MetricSent, flowattr.MetricReceived, flowattr.MetricConnectionsClosed} {
-			sums[metric] = 0
-			for _, n := range f.clients {
-				sums[metric] += f.witness.Total("i-"+n.Name(), metric)
-			}
-		}
-		return sums[flowattr.MetricConnectionsClosed] == int64(apps.Opened)
-	}, time.Minute, 50*time.Millisecond, "the agents tell of every connection")
-	assert.Equal(t, apps.Written, sums[flowattr.MetricSent])
-	assert.Equal(t, apps.Read, sums[flowattr.MetricReceived])
+	f.told(t, stop())
 	// What anybody can read off the agents: how many points gateways have said that they took.
 	sent := func() (points int) {
 		for _, n := range f.watched() {
@@ -90,22 +78,9 @@ func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[ro
 		}
 		return points
 	}
-	for last := -1; last != points(f.witness); time.Sleep(2500 * time.Millisecond) { // two rounds in which no host had anything to say
-		last = points(f.witness)
-	}
+	f.quiet()
 	require.Eventually(t, func() bool { return sent() == points(f.witness) }, time.Minute, 50*time.Millisecond, "the gateways take every point")
-	require.Eventually(t, func() bool {
-		for _, n := range f.gateways {
-			said := f.running[n].Telemetry(t)
-			if said["otelcol_processor_flowlimit_held_points"] != 0 || said["otelcol_exporter_queue_size"] != 0 {
-				return false
-			}
-		}
-		return true
-	}, time.Minute, 50*time.Millisecond, "nothing is under way")
-	for last := -1; last != points(f.backend); time.Sleep(300 * time.Millisecond) { // but the request that has left the queue
-		last = points(f.backend)
-	}
+	f.drained(t)
 	missing = f.backend.Missing(f.witness)
 	lost := 0
 	for _, n := range missing {
@@ -120,6 +95,47 @@ func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[ro
 		}
 	}
 	return missing, at
+}
+
+// told waits until the agents have told of all that the applications did, and compares.
+func (f *tier) told(t *testing.T, apps netlab.Report) {
+	t.Helper()
+	sums := map[string]int64{}
+	require.Eventually(t, func() bool {
+		for _, metric := range []string{flowattr.MetricSent, flowattr.MetricReceived, flowattr.MetricConnectionsClosed} {
+			sums[metric] = 0
+			for _, n := range f.clients {
+				sums[metric] += f.witness.Total("i-"+n.Name(), metric)
+			}
+		}
+		return sums[flowattr.MetricConnectionsClosed] == int64(apps.Opened)
+	}, time.Minute, 50*time.Millisecond, "the agents tell of every connection")
+	assert.Equal(t, apps.Written, sums[flowattr.MetricSent])
+	assert.Equal(t, apps.Read, sums[flowattr.MetricReceived])
+}
+
+// quiet waits for two rounds in which no host had anything to say.
+func (f *tier) quiet() {
+	for last := -1; last != points(f.witness); time.Sleep(2500 * time.Millisecond) {
+		last = points(f.witness)
+	}
+}
+
+// drained waits until the gateways hold nothing.
+func (f *tier) drained(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, n := range f.gateways {
+			said := f.running[n].Telemetry(t)
+			if said["otelcol_processor_flowlimit_held_points"] != 0 || said["otelcol_exporter_queue_size"] != 0 {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 50*time.Millisecond, "nothing is under way")
+	for last := -1; last != points(f.backend); time.Sleep(300 * time.Millisecond) { // but the request that has left the queue
+		last = points(f.backend)
+	}
 }
 
 func points(b *rounds.Backend) (sum int) {

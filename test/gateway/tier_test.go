@@ -34,11 +34,12 @@ const (
 //	client-1 ─┐                                   ┌─ server-1
 //	client-2 ─┼─ vpc-clients ── tgw ── vpc-servers ─ server-2
 //	client-3 ─┘                  │                └─ server-3
-//	                             └─ gateway-1, gateway-2, verdict, alone, backend
+//	                             └─ gateway-1, gateway-2, verdict, alone, broker, backend
 type tier struct {
 	clients, servers []*netlab.Node
 	gateways         [2]*netlab.Node
 	verdict, alone   *netlab.Node
+	broker           *netlab.Node
 	trunk            *netlab.Link
 	backend, witness *rounds.Backend // what has come through the gateways, and straight from the agents
 	topology         string
@@ -64,6 +65,7 @@ func newTier(t *testing.T) *tier {
 			f.queues[i] = t.TempDir()
 		}
 		f.verdict, f.alone, at = tgw.Host("verdict", "10.9.0.3"), tgw.Host("alone", "10.9.0.4"), tgw.Host("backend", "10.9.0.5")
+		f.broker = tgw.Host("broker", "10.9.0.6")
 	})
 	f.backend, f.witness = rounds.Listen(t, at, 4318), rounds.Listen(t, at, 4319)
 	var err error
@@ -84,19 +86,25 @@ func (f *tier) watched() []*netlab.Node {
 // startAgents runs an agent for each host. more are exporters that get every round besides, and their configuration.
 func (f *tier) startAgents(t *testing.T, names, more string) {
 	t.Helper()
+	f.startAgentsOf(t, "agent.yaml", "load_balancing", names, more)
+}
+
+// startAgentsOf is startAgents with another example and its exporter.
+func (f *tier) startAgentsOf(t *testing.T, file, exporter, names, more string, variables ...string) {
+	t.Helper()
 	for _, n := range f.watched() {
-		f.running[n] = collector.StartOn(t, n, filepath.Join(example, "agent.yaml"), fmt.Sprintf(`
+		f.running[n] = collector.StartOn(t, n, filepath.Join(example, file), fmt.Sprintf(`
 receivers:
   sockops: {collection_interval: 1s, jitter: 0s, cgroup_path: %q, resource: {host.id: i-%s, host.name: %[2]s}}
 exporters:
-  load_balancing: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
-  otlp_http/witness: {endpoint: "http://%s"}
-%s
+  %[3]s: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
+  otlp_http/witness: {endpoint: "http://%[4]s"}
+%[5]s
 service:
   pipelines:
-    metrics: {exporters: [load_balancing, otlp_http/witness%s]}
-`, n.CgroupPath(), n.Name(), f.witness.Address, more, names),
-			"FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))
+    metrics: {exporters: [%[3]s, otlp_http/witness%[6]s]}
+`, n.CgroupPath(), n.Name(), exporter, f.witness.Address, more, names),
+			append(variables, "FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))...)
 	}
 }
 
@@ -104,16 +112,22 @@ service:
 // more changes.
 func (f *tier) startGateway(t *testing.T, i int, more string) {
 	t.Helper()
+	f.startGatewayOf(t, "gateway.yaml", i, more)
+}
+
+// startGatewayOf is startGateway with another example.
+func (f *tier) startGatewayOf(t *testing.T, file string, i int, more string, variables ...string) {
+	t.Helper()
 	n := f.gateways[i]
-	f.running[n] = collector.StartOn(t, n, filepath.Join(example, "gateway.yaml"), fmt.Sprintf(`
+	f.running[n] = collector.StartOn(t, n, filepath.Join(example, file), fmt.Sprintf(`
 processors:
   nhi: {window: %v, lateness: %v}
   flowlimit: {round_timeout: 2s}
 exporters:
   otlp_http/backend: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
   otlp_grpc/verdict: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
-%s`, window, lateness, more), "FLOWMONITOR_LISTEN="+grpc(n), "FLOWMONITOR_TOPOLOGY="+f.topology, "FLOWMONITOR_VERDICT="+grpc(f.verdict),
-		"FLOWMONITOR_BACKEND=http://"+f.backend.Address, "FLOWMONITOR_QUEUE="+f.queues[i])
+%s`, window, lateness, more), append(variables, "FLOWMONITOR_LISTEN="+grpc(n), "FLOWMONITOR_TOPOLOGY="+f.topology, "FLOWMONITOR_VERDICT="+grpc(f.verdict),
+		"FLOWMONITOR_BACKEND=http://"+f.backend.Address, "FLOWMONITOR_QUEUE="+f.queues[i])...)
 }
 
 // startVerdict runs the last stage, which writes its verdicts to a file.

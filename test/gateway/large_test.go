@@ -1,0 +1,53 @@
+// Copyright The flow monitor Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package gateway
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
+)
+
+// A gRPC server takes 4 MiB in a message, and refuses more for good: a round of a busy host has to come in parts.
+func TestARoundLargerThanAMessageArrivesWhole(t *testing.T) {
+	const flows = 12_000
+	f := newTier(t)
+	f.startVerdict(t)
+	for i := range f.gateways {
+		f.startGateway(t, i, "")
+	}
+	// All flows in one round: the receiver's first comes after its interval.
+	client := f.clients[0]
+	f.startAgents(t, "", "")
+	// A flow for each port of the server that nobody listens on.
+	var targets []netip.AddrPort
+	for i := range flows {
+		targets = append(targets, netip.AddrPortFrom(f.servers[0].Addr4(), uint16(20_000+i)))
+	}
+	app, err := client.RunClient(t.Context(), netlab.ClientConfig{Targets: targets, Connections: flows, Concurrency: 64, Summary: true})
+	require.NoError(t, err)
+	require.Equal(t, flows, app.Failed)
+	id := "i-" + client.Name()
+	require.Eventually(t, func() bool { return f.witness.Total(id, flowattr.MetricConnectionsFailed) == flows }, time.Minute, 50*time.Millisecond)
+	f.quiet()
+	f.drained(t)
+	for _, metric := range []string{flowattr.MetricConnectionsAttempted, flowattr.MetricConnectionsFailed} {
+		assert.EqualValues(t, flows, f.backend.Total(id, metric), metric)
+	}
+	most := 0
+	for _, r := range f.witness.Rounds() {
+		most = max(most, r.Points)
+	}
+	// Some 300 bytes each on the wire.
+	assert.Greater(t, most, 14_000, "points of the largest round: the test is of no use when it fits into a message")
+	t.Logf("the largest round had %d points", most)
+}
