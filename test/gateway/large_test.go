@@ -15,6 +15,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 	"github.com/otel-flowmonitor/flowmonitor/internal/netlab"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/hosts"
 )
 
 // A gRPC server takes 4 MiB in a message, and refuses more for good: a round of a busy host has to come in parts.
@@ -29,12 +30,16 @@ func TestARoundLargerThanAMessageArrivesWhole(t *testing.T) {
 	client := f.clients[0]
 	f.startAgents(t, "", "")
 	// A flow for each port of the server that nobody listens on.
-	var targets []netip.AddrPort
-	for i := range flows {
-		targets = append(targets, netip.AddrPortFrom(f.servers[0].Addr4(), uint16(20_000+i)))
+	var clients []netlab.ClientConfig
+	const each = 2000
+	for first := 0; first < flows; first += each {
+		c := netlab.ClientConfig{Connections: each, Concurrency: 16}
+		for i := range each {
+			c.Targets = append(c.Targets, netip.AddrPortFrom(f.servers[0].Addr4(), uint16(20_000+first+i)))
+		}
+		clients = append(clients, c)
 	}
-	app, err := client.RunClient(t.Context(), netlab.ClientConfig{Targets: targets, Connections: flows, Concurrency: 64, Summary: true})
-	require.NoError(t, err)
+	app := hosts.RunAll(t, client, clients)
 	require.Equal(t, flows, app.Failed)
 	id := "i-" + client.Name()
 	require.Eventually(t, func() bool { return f.witness.Total(id, flowattr.MetricConnectionsFailed) == flows }, time.Minute, 50*time.Millisecond)
