@@ -105,7 +105,7 @@ func TestVerdictsAndTotalsOfTheTierAreThoseOfOneProcess(t *testing.T) {
 		require.NotZero(t, f.running[n].Telemetry(t)["otelcol_receiver_accepted_metric_points"], "%s has no agent", n.Name())
 	}
 
-	const windows = 5
+	const windows = 4
 	time.Sleep((windows + 1) * window)
 	began := time.Now()
 	fault, err := f.trunk.Fault(netlab.Loss{Rate: 0.02, Port: port}, netlab.Both)

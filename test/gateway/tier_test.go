@@ -42,6 +42,7 @@ type tier struct {
 	broker           *netlab.Node
 	trunk            *netlab.Link
 	backend, witness *rounds.Backend // what has come through the gateways, and straight from the agents
+	interval         time.Duration   // of the agents' rounds
 	topology         string
 	queues           [2]string
 	listening        map[*netlab.Node]netip.AddrPort
@@ -50,7 +51,7 @@ type tier struct {
 
 func newTier(t *testing.T) *tier {
 	t.Helper()
-	f := &tier{listening: map[*netlab.Node]netip.AddrPort{}, running: map[*netlab.Node]*collector.OnNode{}}
+	f := &tier{interval: time.Second, listening: map[*netlab.Node]netip.AddrPort{}, running: map[*netlab.Node]*collector.OnNode{}}
 	var at *netlab.Node
 	hosts.NewLab(t, func(lab *netlab.Lab) {
 		near, tgw, far := lab.Router("vpc-clients"), lab.Router("tgw"), lab.Router("vpc-servers")
@@ -95,7 +96,7 @@ func (f *tier) startAgentsOf(t *testing.T, file, exporter, names, more string, v
 	for _, n := range f.watched() {
 		f.running[n] = collector.StartOn(t, n, filepath.Join(example, file), fmt.Sprintf(`
 receivers:
-  sockops: {collection_interval: 1s, jitter: 0s, cgroup_path: %q, resource: {host.id: i-%s, host.name: %[2]s}}
+  sockops: {collection_interval: %[7]v, jitter: 0s, cgroup_path: %[1]q, resource: {host.id: i-%[2]s, host.name: %[2]s}}
 exporters:
   %[3]s: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
   otlp_http/witness: {endpoint: "http://%[4]s"}
@@ -103,7 +104,7 @@ exporters:
 service:
   pipelines:
     metrics: {exporters: [%[3]s, otlp_http/witness%[6]s]}
-`, n.CgroupPath(), n.Name(), exporter, f.witness.Address, more, names),
+`, n.CgroupPath(), n.Name(), exporter, f.witness.Address, more, names, f.interval),
 			append(variables, "FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))...)
 	}
 }
