@@ -53,14 +53,14 @@ func TestRoundsThroughKafkaArriveAlsoWhenNoGatewayIsThere(t *testing.T) {
 	f.startAgentsOf(t, "kafka-agent.yaml", "kafka", "", "", kafka)
 	stop := f.light(t)
 	f.caughtUp(t)
-	for _, n := range f.gateways {
+	for _, n := range f.alive() {
 		require.Eventually(t, func() bool { return f.running[n].Telemetry(t)["otelcol_receiver_accepted_metric_points"] > 0 },
 			time.Minute, 100*time.Millisecond, "%s reads some partitions", n.Name())
 	}
 	// One leaves, one is killed, and for a while there is none.
 	f.running[f.gateways[0]].Stop(t)
 	killed := time.Now()
-	f.running[f.gateways[1]].Kill(t)
+	f.kill(t, 1)
 	time.Sleep(4 * time.Second)
 	start(0)
 	start(1)
@@ -93,7 +93,7 @@ func TestRoundsThroughKafkaArriveAlsoWhenNoGatewayIsThere(t *testing.T) {
 		}
 	}
 	late := 0.0
-	for _, n := range f.gateways {
+	for _, n := range f.alive() {
 		late += f.running[n].Telemetry(t)["otelcol_processor_flowlimit_late_rounds"]
 	}
 	assert.Zero(t, late, "rounds out of their order")

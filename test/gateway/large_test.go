@@ -23,9 +23,7 @@ func TestARoundLargerThanAMessageArrivesWhole(t *testing.T) {
 	const flows = 24_000
 	f := newTier(t)
 	f.startVerdict(t)
-	for i := range f.gateways {
-		f.startGateway(t, i, "")
-	}
+	f.startGateways(t, "")
 	f.interval = 8 * time.Second // all flows within two rounds, wherever they begin
 	client := f.clients[0]
 	f.startAgents(t, "", "")

@@ -34,17 +34,18 @@ const (
 //	client-1 ─┐                                   ┌─ server-1
 //	client-2 ─┼─ vpc-clients ── tgw ── vpc-servers ─ server-2
 //	client-3 ─┘                  │                └─ server-3
-//	                             └─ gateway-1, gateway-2, verdict, alone, broker, backend
+//	                             └─ gateway-1 to -3, verdict, alone, broker, backend
 type tier struct {
 	clients, servers []*netlab.Node
-	gateways         [2]*netlab.Node
+	gateways         [3]*netlab.Node // the third is a spare
 	verdict, alone   *netlab.Node
 	broker           *netlab.Node
 	trunk            *netlab.Link
 	backend, witness *rounds.Backend // what has come through the gateways, and straight from the agents
 	interval         time.Duration   // of the agents' rounds
+	names            string          // if not empty: where agents look the gateways up, in place of /etc/hosts
 	topology         string
-	queues           [2]string
+	queues           [3]string
 	listening        map[*netlab.Node]netip.AddrPort
 	running          map[*netlab.Node]*collector.OnNode
 }
@@ -65,8 +66,8 @@ func newTier(t *testing.T) *tier {
 			f.gateways[i] = tgw.Host(fmt.Sprint("gateway-", i+1), fmt.Sprint("10.9.0.", i+1))
 			f.queues[i] = t.TempDir()
 		}
-		f.verdict, f.alone, at = tgw.Host("verdict", "10.9.0.3"), tgw.Host("alone", "10.9.0.4"), tgw.Host("backend", "10.9.0.5")
-		f.broker = tgw.Host("broker", "10.9.0.6")
+		f.verdict, f.alone, at = tgw.Host("verdict", "10.9.1.1"), tgw.Host("alone", "10.9.1.2"), tgw.Host("backend", "10.9.1.3")
+		f.broker = tgw.Host("broker", "10.9.1.4")
 	})
 	f.backend, f.witness = rounds.Listen(t, at, 4318), rounds.Listen(t, at, 4319)
 	var err error
@@ -94,7 +95,13 @@ func (f *tier) startAgents(t *testing.T, names, more string) {
 func (f *tier) startAgentsOf(t *testing.T, file, exporter, names, more string, variables ...string) {
 	t.Helper()
 	for _, n := range f.watched() {
-		f.running[n] = collector.StartOn(t, n, filepath.Join(example, file), fmt.Sprintf(`
+		start := collector.StartOn
+		if f.names != "" {
+			start = func(t testing.TB, n *netlab.Node, file, more string, variables ...string) *collector.OnNode {
+				return collector.StartNaming(t, n, f.names, file, more, variables...)
+			}
+		}
+		f.running[n] = start(t, n, filepath.Join(example, file), fmt.Sprintf(`
 receivers:
   sockops: {collection_interval: %[7]v, jitter: 0s, cgroup_path: %[1]q, resource: {host.id: i-%[2]s, host.name: %[2]s}}
 exporters:
@@ -106,6 +113,31 @@ service:
     metrics: {exporters: [%[3]s, otlp_http/witness%[6]s]}
 `, n.CgroupPath(), n.Name(), exporter, f.witness.Address, more, names, f.interval),
 			append(variables, "FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))...)
+	}
+}
+
+// alive are the hosts on which a gateway runs.
+func (f *tier) alive() (hosts []*netlab.Node) {
+	for _, n := range f.gateways {
+		if f.running[n] != nil {
+			hosts = append(hosts, n)
+		}
+	}
+	return hosts
+}
+
+// kill ends a gateway without a warning.
+func (f *tier) kill(t *testing.T, i int) {
+	t.Helper()
+	f.running[f.gateways[i]].Kill(t)
+	delete(f.running, f.gateways[i])
+}
+
+// startGateways runs two.
+func (f *tier) startGateways(t *testing.T, more string) {
+	t.Helper()
+	for i := range 2 {
+		f.startGateway(t, i, more)
 	}
 }
 
