@@ -114,8 +114,12 @@ test-continuity: build ## hundreds of kills and replacements, 10,000 namespaces:
 		-run 'Killed|Replacements|Namespaces' ./bpf ./test
 
 .PHONY: soak
-soak: setup-test build ## SOAK=1h of mixed load through examples/gateway with one fault after the other, into docs/soak.md; test-e2e has a minute of it
+soak: setup-test build ## SOAK=1h of mixed load through examples/gateway with one fault after the other, into docs/soak.md; test-e2e has 36 s of it
 	FLOWMONITOR_SOAK=$(or $(SOAK),1h) FLOWMONITOR_SOAK_INTO=$(CURDIR)/docs/soak.md scripts/go-test.sh soak -count=1 -timeout 0 ./test/soak
+
+.PHONY: sizing
+sizing: setup-test build ## what gateways and the verdict stage take at known rates, into docs/sizing.md (15 minutes, on a quiet machine)
+	FLOWMONITOR_SIZING_INTO=$(CURDIR)/docs/sizing.md scripts/go-test.sh sizing -count=1 -timeout 60m ./test/sizing
 
 .PHONY: test-scripts
 test-scripts: ## the tests of the scripts themselves
@@ -220,4 +224,5 @@ tidy: ## go.mod and go.sum of the module and of the tools
 	go -C tools/deploy mod tidy
 	go -C test/k8sattributes mod tidy
 	go -C tools/packages mod tidy
+	go -C test/kafkabroker mod tidy
 	@scripts/check-versions.sh go.mod

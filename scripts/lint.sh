@@ -24,6 +24,7 @@ files() {
 
 go vet ./... || complain "go vet found faults"
 go -C test/k8sattributes vet ./... || complain "go vet found faults in test/k8sattributes"
+go -C test/kafkabroker vet ./... || complain "go vet found faults in test/kafkabroker"
 
 go mod tidy -diff || complain "go.mod or go.sum is not tidy: make tidy, then make generate-dist"
 

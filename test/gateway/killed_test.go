@@ -6,8 +6,11 @@
 package gateway
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -45,40 +48,22 @@ func (f *tier) light(t *testing.T) (stop func() netlab.Report) {
 	}
 }
 
-// throughKills kills gateway 1 again and again, replaces it, and gives the points of the rounds that are not at the
-// backend in the end.
-func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[rounds.Key]int, at []time.Time) {
+// throughKills kills gateways, one after the other, has each replaced, and gives the points of the rounds that are not
+// at the backend in the end.
+func throughKills(t *testing.T, f *tier, gateways []int, replace func(killed int)) (missing map[rounds.Key]int, at []time.Time) {
 	t.Helper()
-	f.startVerdict(t)
-	for i := range f.gateways {
-		f.startGateway(t, i, more)
-	}
-	f.startAgents(t, "", "")
 	stop := f.light(t)
 	f.caughtUp(t)
-	share := f.running[f.gateways[0]].Telemetry(t)["otelcol_receiver_accepted_metric_points"]
-	require.NotZero(t, share, "gateway 1 has no agent: the hash sends all of them to the other")
-	for range kills {
+	for _, i := range gateways {
+		require.NotZero(t, f.running[f.gateways[i]].Telemetry(t)["otelcol_receiver_accepted_metric_points"], "gateway %d has no agent: the hash sends all of them to others", i+1)
 		time.Sleep(rand.N(2 * time.Second)) // any moment of a round
 		at = append(at, time.Now())
-		f.running[f.gateways[0]].Kill(t)
+		f.kill(t, i)
 		time.Sleep(rand.N(2 * time.Second))
-		f.startGateway(t, 0, more)
+		replace(i)
 		f.caughtUp(t)
 	}
-	apps := stop()
-	sums := map[string]int64{}
-	require.Eventually(t, func() bool {
-		for _, metric := range []string{flowattr.MetricSent, flowattr.MetricReceived, flowattr.MetricConnectionsClosed} {
-			sums[metric] = 0
-			for _, n := range f.clients {
-				sums[metric] += f.witness.Total("i-"+n.Name(), metric)
-			}
-		}
-		return sums[flowattr.MetricConnectionsClosed] == int64(apps.Opened)
-	}, time.Minute, 50*time.Millisecond, "the agents tell of every connection")
-	assert.Equal(t, apps.Written, sums[flowattr.MetricSent])
-	assert.Equal(t, apps.Read, sums[flowattr.MetricReceived])
+	f.told(t, stop())
 	// What anybody can read off the agents: how many points gateways have said that they took.
 	sent := func() (points int) {
 		for _, n := range f.watched() {
@@ -90,22 +75,9 @@ func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[ro
 		}
 		return points
 	}
-	for last := -1; last != points(f.witness); time.Sleep(2500 * time.Millisecond) { // two rounds in which no host had anything to say
-		last = points(f.witness)
-	}
+	f.quiet()
 	require.Eventually(t, func() bool { return sent() == points(f.witness) }, time.Minute, 50*time.Millisecond, "the gateways take every point")
-	require.Eventually(t, func() bool {
-		for _, n := range f.gateways {
-			said := f.running[n].Telemetry(t)
-			if said["otelcol_processor_flowlimit_held_points"] != 0 || said["otelcol_exporter_queue_size"] != 0 {
-				return false
-			}
-		}
-		return true
-	}, time.Minute, 50*time.Millisecond, "nothing is under way")
-	for last := -1; last != points(f.backend); time.Sleep(300 * time.Millisecond) { // but the request that has left the queue
-		last = points(f.backend)
-	}
+	f.drained(t)
 	missing = f.backend.Missing(f.witness)
 	lost := 0
 	for _, n := range missing {
@@ -122,6 +94,47 @@ func throughKills(t *testing.T, f *tier, kills int, more string) (missing map[ro
 	return missing, at
 }
 
+// told waits until the agents have told of all that the applications did, and compares.
+func (f *tier) told(t *testing.T, apps netlab.Report) {
+	t.Helper()
+	sums := map[string]int64{}
+	require.Eventually(t, func() bool {
+		for _, metric := range []string{flowattr.MetricSent, flowattr.MetricReceived, flowattr.MetricConnectionsClosed} {
+			sums[metric] = 0
+			for _, n := range f.clients {
+				sums[metric] += f.witness.Total("i-"+n.Name(), metric)
+			}
+		}
+		return sums[flowattr.MetricConnectionsClosed] == int64(apps.Opened)
+	}, time.Minute, 50*time.Millisecond, "the agents tell of every connection")
+	assert.Equal(t, apps.Written, sums[flowattr.MetricSent])
+	assert.Equal(t, apps.Read, sums[flowattr.MetricReceived])
+}
+
+// quiet waits for two rounds in which no host had anything to say.
+func (f *tier) quiet() {
+	for last := -1; last != points(f.witness); time.Sleep(2500 * time.Millisecond) {
+		last = points(f.witness)
+	}
+}
+
+// drained waits until the gateways hold nothing.
+func (f *tier) drained(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, n := range f.alive() {
+			said := f.running[n].Telemetry(t)
+			if said["otelcol_processor_flowlimit_held_points"] != 0 || said["otelcol_exporter_queue_size"] != 0 {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 50*time.Millisecond, "nothing is under way")
+	for last := -1; last != points(f.backend); time.Sleep(300 * time.Millisecond) { // but the request that has left the queue
+		last = points(f.backend)
+	}
+}
+
 func points(b *rounds.Backend) (sum int) {
 	for _, r := range b.Rounds() {
 		sum += r.Points
@@ -133,7 +146,10 @@ func points(b *rounds.Backend) (sum int) {
 // comes, and nothing else that is not on its disk.
 func TestAGatewayThatIsKilledLosesOneRoundOfItsAgentsAtMost(t *testing.T) {
 	f := newTier(t)
-	missing, kills := throughKills(t, f, 2, "")
+	f.startVerdict(t)
+	f.startGateways(t, "")
+	f.startAgents(t, "", "")
+	missing, kills := throughKills(t, f, []int{0, 0}, func(i int) { f.startGateway(t, i, "") })
 	perKill := map[string]int{}
 	for key, points := range missing {
 		end := key.End.AsTime()
@@ -156,14 +172,32 @@ func TestAGatewayThatIsKilledLosesOneRoundOfItsAgentsAtMost(t *testing.T) {
 }
 
 // What makes the bound nothing, as the README says: no stage holds a round after the agent was told that it was taken.
-func TestAGatewayWithoutFlowlimitLosesNothingWhenItIsKilled(t *testing.T) {
+// The agents are those of examples/kubernetes here, which look the gateways up by name, and a gateway is replaced by one
+// at another address, as pods are: what waited for the one that is gone goes to another.
+func TestAGatewayWithoutFlowlimitThatIsReplacedElsewhereLosesNothing(t *testing.T) {
 	f := newTier(t)
-	missing, kills := throughKills(t, f, 2, `
+	const name, more = "flowmonitor-gateway.test", `
 service:
   pipelines:
     metrics/flows: {processors: [filter/flows]}
-`)
+`
+	f.names = filepath.Join(t.TempDir(), "hosts")
+	resolve := func() {
+		var lines strings.Builder
+		for _, n := range f.alive() {
+			fmt.Fprintln(&lines, n.Addr4(), name)
+		}
+		// In place: what is mounted in the agents is this file, and not its name.
+		require.NoError(t, os.WriteFile(f.names, []byte(lines.String()), 0o644))
+	}
+	f.startVerdict(t)
+	f.startGateways(t, more)
+	resolve()
+	f.startAgentsOf(t, "../kubernetes/config.yaml", "load_balancing", "", "", "FLOWMONITOR_GATEWAY="+name, "FLOWMONITOR_INSECURE=true")
+	missing, kills := throughKills(t, f, []int{0}, func(i int) {
+		f.startGateway(t, i+2, more)
+		resolve()
+	})
 	assert.Empty(t, missing, "points of rounds that are not at the backend")
-	noted := f.backend.Noted()
-	t.Logf("%d kills: nothing lost, %d points came twice", len(kills), noted.Again)
+	t.Logf("%d kills: nothing lost, %d points came twice", len(kills), f.backend.Noted().Again)
 }

@@ -95,17 +95,15 @@ func TestVerdictsAndTotalsOfTheTierAreThoseOfOneProcess(t *testing.T) {
 	f := newTier(t)
 	f.startVerdict(t)
 	f.startAlone(t)
-	for i := range f.gateways {
-		f.startGateway(t, i, "")
-	}
+	f.startGateways(t, "")
 	f.startAgents(t, ", otlp_grpc/alone", fmt.Sprintf("  otlp_grpc/alone: {endpoint: %q, tls: {insecure: true}, sending_queue: {num_consumers: 1}}", grpc(f.alone)))
 	stop := f.busy(t)
 	f.caughtUp(t)
-	for _, n := range f.gateways {
+	for _, n := range f.alive() {
 		require.NotZero(t, f.running[n].Telemetry(t)["otelcol_receiver_accepted_metric_points"], "%s has no agent", n.Name())
 	}
 
-	const windows = 5
+	const windows = 4
 	time.Sleep((windows + 1) * window)
 	began := time.Now()
 	fault, err := f.trunk.Fault(netlab.Loss{Rate: 0.02, Port: port}, netlab.Both)

@@ -34,22 +34,25 @@ const (
 //	client-1 ─┐                                   ┌─ server-1
 //	client-2 ─┼─ vpc-clients ── tgw ── vpc-servers ─ server-2
 //	client-3 ─┘                  │                └─ server-3
-//	                             └─ gateway-1, gateway-2, verdict, alone, backend
+//	                             └─ gateway-1 to -3, verdict, alone, broker, backend
 type tier struct {
 	clients, servers []*netlab.Node
-	gateways         [2]*netlab.Node
+	gateways         [3]*netlab.Node // the third is a spare
 	verdict, alone   *netlab.Node
+	broker           *netlab.Node
 	trunk            *netlab.Link
 	backend, witness *rounds.Backend // what has come through the gateways, and straight from the agents
+	interval         time.Duration   // of the agents' rounds
+	names            string          // if not empty: where agents look the gateways up, in place of /etc/hosts
 	topology         string
-	queues           [2]string
+	queues           [3]string
 	listening        map[*netlab.Node]netip.AddrPort
 	running          map[*netlab.Node]*collector.OnNode
 }
 
 func newTier(t *testing.T) *tier {
 	t.Helper()
-	f := &tier{listening: map[*netlab.Node]netip.AddrPort{}, running: map[*netlab.Node]*collector.OnNode{}}
+	f := &tier{interval: time.Second, listening: map[*netlab.Node]netip.AddrPort{}, running: map[*netlab.Node]*collector.OnNode{}}
 	var at *netlab.Node
 	hosts.NewLab(t, func(lab *netlab.Lab) {
 		near, tgw, far := lab.Router("vpc-clients"), lab.Router("tgw"), lab.Router("vpc-servers")
@@ -63,7 +66,8 @@ func newTier(t *testing.T) *tier {
 			f.gateways[i] = tgw.Host(fmt.Sprint("gateway-", i+1), fmt.Sprint("10.9.0.", i+1))
 			f.queues[i] = t.TempDir()
 		}
-		f.verdict, f.alone, at = tgw.Host("verdict", "10.9.0.3"), tgw.Host("alone", "10.9.0.4"), tgw.Host("backend", "10.9.0.5")
+		f.verdict, f.alone, at = tgw.Host("verdict", "10.9.1.1"), tgw.Host("alone", "10.9.1.2"), tgw.Host("backend", "10.9.1.3")
+		f.broker = tgw.Host("broker", "10.9.1.4")
 	})
 	f.backend, f.witness = rounds.Listen(t, at, 4318), rounds.Listen(t, at, 4319)
 	var err error
@@ -84,19 +88,56 @@ func (f *tier) watched() []*netlab.Node {
 // startAgents runs an agent for each host. more are exporters that get every round besides, and their configuration.
 func (f *tier) startAgents(t *testing.T, names, more string) {
 	t.Helper()
+	f.startAgentsOf(t, "agent.yaml", "load_balancing", names, more)
+}
+
+// startAgentsOf is startAgents with another example and its exporter.
+func (f *tier) startAgentsOf(t *testing.T, file, exporter, names, more string, variables ...string) {
+	t.Helper()
 	for _, n := range f.watched() {
-		f.running[n] = collector.StartOn(t, n, filepath.Join(example, "agent.yaml"), fmt.Sprintf(`
+		start := collector.StartOn
+		if f.names != "" {
+			start = func(t testing.TB, n *netlab.Node, file, more string, variables ...string) *collector.OnNode {
+				return collector.StartNaming(t, n, f.names, file, more, variables...)
+			}
+		}
+		f.running[n] = start(t, n, filepath.Join(example, file), fmt.Sprintf(`
 receivers:
-  sockops: {collection_interval: 1s, jitter: 0s, cgroup_path: %q, resource: {host.id: i-%s, host.name: %[2]s}}
+  sockops: {collection_interval: %[7]v, jitter: 0s, cgroup_path: %[1]q, resource: {host.id: i-%[2]s, host.name: %[2]s}}
 exporters:
-  load_balancing: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
-  otlp_http/witness: {endpoint: "http://%s"}
-%s
+  %[3]s: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
+  otlp_http/witness: {endpoint: "http://%[4]s"}
+%[5]s
 service:
   pipelines:
-    metrics: {exporters: [load_balancing, otlp_http/witness%s]}
-`, n.CgroupPath(), n.Name(), f.witness.Address, more, names),
-			"FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))
+    metrics: {exporters: [%[3]s, otlp_http/witness%[6]s]}
+`, n.CgroupPath(), n.Name(), exporter, f.witness.Address, more, names, f.interval),
+			append(variables, "FLOWMONITOR_GATEWAY_1="+grpc(f.gateways[0]), "FLOWMONITOR_GATEWAY_2="+grpc(f.gateways[1]))...)
+	}
+}
+
+// alive are the hosts on which a gateway runs.
+func (f *tier) alive() (hosts []*netlab.Node) {
+	for _, n := range f.gateways {
+		if f.running[n] != nil {
+			hosts = append(hosts, n)
+		}
+	}
+	return hosts
+}
+
+// kill ends a gateway without a warning.
+func (f *tier) kill(t *testing.T, i int) {
+	t.Helper()
+	f.running[f.gateways[i]].Kill(t)
+	delete(f.running, f.gateways[i])
+}
+
+// startGateways runs two.
+func (f *tier) startGateways(t *testing.T, more string) {
+	t.Helper()
+	for i := range 2 {
+		f.startGateway(t, i, more)
 	}
 }
 
@@ -104,16 +145,22 @@ service:
 // more changes.
 func (f *tier) startGateway(t *testing.T, i int, more string) {
 	t.Helper()
+	f.startGatewayOf(t, "gateway.yaml", i, more)
+}
+
+// startGatewayOf is startGateway with another example.
+func (f *tier) startGatewayOf(t *testing.T, file string, i int, more string, variables ...string) {
+	t.Helper()
 	n := f.gateways[i]
-	f.running[n] = collector.StartOn(t, n, filepath.Join(example, "gateway.yaml"), fmt.Sprintf(`
+	f.running[n] = collector.StartOn(t, n, filepath.Join(example, file), fmt.Sprintf(`
 processors:
   nhi: {window: %v, lateness: %v}
   flowlimit: {round_timeout: 2s}
 exporters:
   otlp_http/backend: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
   otlp_grpc/verdict: {retry_on_failure: {initial_interval: 100ms, max_interval: 1s}}
-%s`, window, lateness, more), "FLOWMONITOR_LISTEN="+grpc(n), "FLOWMONITOR_TOPOLOGY="+f.topology, "FLOWMONITOR_VERDICT="+grpc(f.verdict),
-		"FLOWMONITOR_BACKEND=http://"+f.backend.Address, "FLOWMONITOR_QUEUE="+f.queues[i])
+%s`, window, lateness, more), append(variables, "FLOWMONITOR_LISTEN="+grpc(n), "FLOWMONITOR_TOPOLOGY="+f.topology, "FLOWMONITOR_VERDICT="+grpc(f.verdict),
+		"FLOWMONITOR_BACKEND=http://"+f.backend.Address, "FLOWMONITOR_QUEUE="+f.queues[i])...)
 }
 
 // startVerdict runs the last stage, which writes its verdicts to a file.

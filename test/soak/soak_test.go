@@ -19,7 +19,7 @@ import (
 
 const (
 	// short is what the test takes with make test, and cycleLength how long all faults in turn take in a long run.
-	short, cycleLength = 45 * time.Second, 5 * time.Minute
+	short, cycleLength = 36 * time.Second, 5 * time.Minute
 	// mayGrow is what a process may have gained in memory from a quarter of its life to its end, by the line through its
 	// samples. The sawtooth of the garbage collector is half of the heap, of 20 to 40 MiB; a process of less than
 	// fledged has had few teeth, and a heap that still finds its size.
@@ -32,7 +32,7 @@ const (
 	heldRounds = 1
 )
 
-// TestTotalsAreExactAndMemoryIsFlatThroughFaults is make soak; with make test it is 45 s long.
+// TestTotalsAreExactAndMemoryIsFlatThroughFaults is make soak; with make test it is 36 s long.
 func TestTotalsAreExactAndMemoryIsFlatThroughFaults(t *testing.T) {
 	length, cycle := short, short
 	if s := os.Getenv("FLOWMONITOR_SOAK"); s != "" {

@@ -37,15 +37,29 @@ type OnNode struct {
 }
 
 // StartOn runs the collector on a host with a configuration of examples/, in that file's folder as a user would, and
-// returns when all components have started, as the example's health_check extension tells. more is YAML that is merged over the example, in which {{output}} stands
-// for a file to write; variables are NAME=value. There is one collector on a host at a time.
+// returns when all components have started, as the example's health_check extension tells. more is YAML that is merged
+// over the example, in which {{output}} stands for a file to write; variables are NAME=value. There is one collector on
+// a host at a time.
 func StartOn(t testing.TB, n *netlab.Node, file, more string, variables ...string) *OnNode {
+	t.Helper()
+	return startOn(t, n, nil, file, more, variables)
+}
+
+// StartNaming is StartOn for a collector that looks names up in a file of the test's, in place of /etc/hosts.
+func StartNaming(t testing.TB, n *netlab.Node, names, file, more string, variables ...string) *OnNode {
+	t.Helper()
+	// A mount of the process's own. exec: the collector is the process that was started.
+	return startOn(t, n, []string{"unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, names}, file, more, variables)
+}
+
+func startOn(t testing.TB, n *netlab.Node, before []string, file, more string, variables []string) *OnNode {
 	t.Helper()
 	dir := t.TempDir()
 	output := filepath.Join(dir, "output.jsonl")
 	over := filepath.Join(dir, "more.yaml")
 	require.NoError(t, os.WriteFile(over, []byte(strings.ReplaceAll(more, "{{output}}", output)), 0o600))
-	cmd := exec.Command(Binary(t), "--config", filepath.Base(file), "--config", over)
+	args := append(before, Binary(t), "--config", filepath.Base(file), "--config", over)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = filepath.Dir(file)
 	cmd.Env = append(os.Environ(), variables...)
 	through := Transport(n)
