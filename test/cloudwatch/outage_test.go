@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
-	"github.com/otel-flowmonitor/flowmonitor/test/internal/rounds"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/reports"
 )
 
 // TestWhatTheAPIRefusedIsInTheNextWindow lets the API be away for longer than the SDK tries.
@@ -34,12 +34,12 @@ func TestWhatTheAPIRefusedIsInTheNextWindow(t *testing.T) {
 	var sent int64
 	minute := 0
 	next := func() {
-		w := rounds.New(start.Add(time.Duration(minute)*time.Minute), start.Add(time.Duration(minute+1)*time.Minute))
+		w := reports.New(start.Add(time.Duration(minute)*time.Minute), start.Add(time.Duration(minute+1)*time.Minute))
 		minute++
 		n := int64(1000 + minute)
 		sent += n
-		w.Add(rounds.Flow{Host: "i-web-1", Local: "10.1.1.11", Peer: "10.1.2.11", Port: 5432, Client: true}, rounds.Report{Sent: n, SegmentsSent: 1, Active: 1, Open: 1})
-		rounds.Send(t, otlp, w.Metrics)
+		w.Add(reports.Flow{Host: "i-web-1", Local: "10.1.1.11", Peer: "10.1.2.11", Port: 5432, Client: true}, reports.Report{Sent: n, SegmentsSent: 1, Active: 1, Open: 1})
+		reports.Send(t, otlp, w.Metrics)
 	}
 	schema := emfSchema(t)
 	// What CloudWatch has, with nothing after the name of the monitor: there is no prefix here.

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/otel-flowmonitor/flowmonitor/test/internal/collector"
-	"github.com/otel-flowmonitor/flowmonitor/test/internal/rounds"
+	"github.com/otel-flowmonitor/flowmonitor/test/internal/reports"
 )
 
 // lab is a collector with the example, hosts that report to it, and what they reported.
@@ -65,15 +65,15 @@ func (l *lab) start(t testing.TB) {
 func (l *lab) rounds(t testing.TB, n int) {
 	t.Helper()
 	for range n {
-		w := rounds.New(l.now, l.now.Add(30*time.Second))
+		w := reports.New(l.now, l.now.Add(30*time.Second))
 		l.now = w.End
 		for i := 1; i <= 3; i++ {
 			for j := 1; j <= 3; j++ {
-				r := rounds.Report{
+				r := reports.Report{
 					Sent: 1 + l.random.Int64N(1_000_000), Received: 1 + l.random.Int64N(1_000_000), SegmentsSent: 1 + l.random.Int64N(1000),
 					Retransmissions: l.random.Int64N(3), Opened: 2, Closed: 2, Open: 3, Active: 4, RTT: []float64{0.001, 0.002 + l.random.Float64()/1000},
 				}
-				w.Add(rounds.Flow{Host: fmt.Sprintf("i-web-%d", i), Local: fmt.Sprintf("10.1.1.1%d", i), Peer: fmt.Sprintf("10.1.2.1%d", j), Port: 5432, Client: true}, r)
+				w.Add(reports.Flow{Host: fmt.Sprintf("i-web-%d", i), Local: fmt.Sprintf("10.1.1.1%d", i), Peer: fmt.Sprintf("10.1.2.1%d", j), Port: 5432, Client: true}, r)
 				l.watch += int(r.Sent + r.Received)
 				l.sent["flow.tcp.sent"] += int(r.Sent)
 				l.sent["flow.tcp.received"] += int(r.Received)
@@ -86,7 +86,7 @@ func (l *lab) rounds(t testing.TB, n int) {
 			}
 		}
 		l.points += w.Metrics.DataPointCount()
-		status, answer, err := rounds.Post("http://"+l.otlp+"/v1/metrics", w.Metrics)
+		status, answer, err := reports.Post("http://"+l.otlp+"/v1/metrics", w.Metrics)
 		require.NoError(t, err)
 		if status != http.StatusOK {
 			// A permanent error, which no sender repeats: this round was taken, and one before it is what was lost.
