@@ -11,6 +11,7 @@ import (
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/exphist"
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
+	"github.com/otel-flowmonitor/flowmonitor/internal/prepared"
 )
 
 // definitions are the flow metrics by name.
@@ -28,12 +29,12 @@ type writer struct {
 	metrics map[string]pmetric.Metric
 	refused [numRefusals]int
 
-	flow flowattr.Flow
-	pods pcommon.Map
+	flow       prepared.Set // the attributes that all points of a flow have
+	attributes prepared.Writer
 }
 
 func newWriter(scope pmetric.ScopeMetrics) *writer {
-	return &writer{scope: scope, metrics: map[string]pmetric.Metric{}, pods: pcommon.NewMap()}
+	return &writer{scope: scope, metrics: map[string]pmetric.Metric{}}
 }
 
 func (w *writer) metric(name string) pmetric.Metric {
@@ -61,19 +62,21 @@ func (w *writer) metric(name string) pmetric.Metric {
 
 // convert writes the points of a scope, which is a flow. It says whether there is one.
 func (w *writer) convert(sm pmetric.ScopeMetrics) bool {
-	var ok bool
-	if w.flow, ok = readFlow(sm.Scope().Attributes()); !ok {
+	flow, ok := readFlow(sm.Scope().Attributes())
+	if !ok {
 		for _, m := range sm.Metrics().All() {
 			w.refused[refusedFlow] += points(m)
 		}
 		return false
 	}
-	w.pods.Clear()
+	attributes := pcommon.NewMap()
+	flow.Put(attributes)
 	for name, v := range sm.Scope().Attributes().All() {
 		if ours, ok := podAttributes[name]; ok && v.Str() != "" {
-			w.pods.PutStr(ours, v.Str())
+			attributes.PutStr(ours, v.Str())
 		}
 	}
+	w.flow = prepared.New(attributes)
 	again := sentAgain(sm.Metrics())
 	for _, m := range sm.Metrics().All() {
 		f := fields[m.Name()]
@@ -172,10 +175,7 @@ func bucket(v float64) int32 {
 }
 
 func (w *writer) identify(attributes pcommon.Map, f field) {
-	w.flow.Put(attributes)
-	for name, v := range w.pods.All() {
-		attributes.PutStr(name, v.Str())
-	}
+	w.attributes.Append(attributes, &w.flow)
 	if f.key != "" {
 		attributes.PutStr(f.key, f.value)
 	}
