@@ -51,7 +51,7 @@ const (
 	malformed                     // a value or type that the metric cannot have
 	unenriched                    // flowmonitor did not see the flow, or may not write on it
 	monitorLimit                  // some monitor of the flow is past max_monitors
-	undelivered                   // the next consumer refused the batch
+	undelivered                   // the next consumer refused the batch, which will come again
 	uncountedReasons
 )
 

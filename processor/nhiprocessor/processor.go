@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
@@ -116,8 +117,9 @@ func (p *nhi) shutdown(ctx context.Context) (err error) {
 	return err
 }
 
-// ConsumeMetrics hands the batch on, in the caller's context, and counts it when the next
-// consumer took it: a batch that the caller will send again counts once.
+// ConsumeMetrics hands the batch on, in the caller's context, and counts it unless the caller
+// will send it again: that one counts then. After a permanent error nobody does. flowlimit has one
+// for a round of others, and keeps the batch that it is given.
 func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	o := p.idle.Get().(*observation)
 	defer func() {
@@ -134,7 +136,7 @@ func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	if stopped {
 		return err
 	}
-	if err != nil {
+	if err != nil && !consumererror.IsPermanent(err) {
 		o.uncounted[undelivered] += int64(len(o.points))
 		o.points = o.points[:0]
 	}
