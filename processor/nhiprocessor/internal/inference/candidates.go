@@ -90,9 +90,9 @@ func newSlots(p *Problem) *slots {
 			s.rowsOf[r.Path]++
 		}
 	}
-	number := newNumbering(len(p.Paths))
+	number := newNumbering(4 * len(p.Paths)) // a path crosses four components in the middle, in places that it shares with others
 	ends := make([][2]int32, len(p.Paths)) // of each path's slots in all
-	var all []int32
+	all := make([]int32, 0, 16*len(p.Paths)) // of a path through a transit gateway
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		if r.Class < 0 || int(r.Path) >= len(ends) || ends[r.Path][1] > 0 || r.Segments == 0 {
