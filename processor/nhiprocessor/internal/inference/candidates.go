@@ -91,7 +91,7 @@ func newSlots(p *Problem) *slots {
 		}
 	}
 	number := newNumbering(4 * len(p.Paths)) // a path crosses four components in the middle, in places that it shares with others
-	ends := make([][2]int32, len(p.Paths)) // of each path's slots in all
+	ends := make([][2]int32, len(p.Paths))   // of each path's slots in all
 	all := make([]int32, 0, 16*len(p.Paths)) // of a path through a transit gateway
 	for i := range p.Rows {
 		r := &p.Rows[i]
