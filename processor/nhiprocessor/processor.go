@@ -40,6 +40,7 @@ type nhi struct {
 	table    *evidence.Table
 	schedule *window.Schedule
 	open     map[int64]*evidence.Window
+	agents   agents
 	maxOpen  int
 	stopped  bool
 
@@ -70,6 +71,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 		table:    evidence.NewTable(evidence.Limits{Flows: cfg.MaxFlows, Components: cfg.MaxComponents, Monitors: cfg.MaxMonitors}),
 		schedule: window.New(cfg.Window, cfg.patience(), cfg.Evaluation == evaluationWallClock),
 		open:     map[int64]*evidence.Window{},
+		agents:   agents{},
 		// Points may be behind and ahead by the lateness; the rest is for a consumer that
 		// holds up decisions.
 		maxOpen: 2*int(cfg.patience()/cfg.Window) + 8,
@@ -129,7 +131,7 @@ func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	p.mu.Lock()
 	stopped := p.stopped
 	if !stopped {
-		o.read(md, p.table) // before md belongs to the next consumer
+		o.read(md, p.table, p.agents, p.config.MaxFlows) // before md belongs to the next consumer
 	}
 	p.mu.Unlock()
 	err := p.next.ConsumeMetrics(ctx, md)
