@@ -11,6 +11,7 @@ require (
 	github.com/mdlayher/netlink v1.9.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/pkg/golden v0.158.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/pkg/pdatatest v0.158.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.2
 	github.com/stretchr/testify v1.11.1
 	github.com/vishvananda/netlink v1.3.1
 	github.com/vishvananda/netns v0.0.5
@@ -43,6 +44,8 @@ require (
 	kernel.org/pub/linux/libs/security/libcap/cap v1.2.76
 )
 
+require golang.org/x/text v0.40.0 // indirect
+
 require (
 	github.com/aws/aws-sdk-go-v2/config v1.32.34
 	github.com/aws/aws-sdk-go-v2/credentials v1.19.33
@@ -59,7 +62,7 @@ require (
 	github.com/aws/smithy-go v1.27.6
 	github.com/mdlayher/socket v0.5.1 // indirect
 	go.opentelemetry.io/collector/pipeline v1.64.0 // indirect
-	golang.org/x/sync v0.20.0 // indirect
+	golang.org/x/sync v0.22.0 // indirect
 	golang.org/x/time v0.15.0
 	kernel.org/pub/linux/libs/security/libcap/psx v1.2.76 // indirect
 )

@@ -57,6 +57,10 @@ while IFS= read -r -d '' file; do
     examples/*/topology*.yaml | examples/*/monitors*.yaml)
       [[ -f examples/inputs_test.go ]] || complain "$file is read by no test (examples/inputs_test.go is gone)"
       ;;
+    # A CloudFormation template: a Go test compares it with the configuration beside it.
+    examples/cloudwatch/alarms.yaml)
+      [[ -f test/cloudwatch/alarms_test.go ]] || complain "$file is read by no test (test/cloudwatch/alarms_test.go is gone)"
+      ;;
     examples/*/kustomization.yaml)
       manifests "$PWD/$folder" >/dev/null || complain "$file: kustomize or the Kubernetes API refuses it"
       ;;

@@ -75,6 +75,10 @@ start "test data of a package without tests"
 write receiver/r/testdata/config.yaml 'r: {}'
 expect 1 "belongs to a package that has no test"
 
+start "a template that no test reads"
+write examples/cloudwatch/alarms.yaml 'Resources: {}'
+expect 1 "examples/cloudwatch/alarms.yaml is read by no test"
+
 start "a topology that no test reads"
 write examples/quickstart/topology.yaml 'vpcs: []'
 expect 1 "examples/quickstart/topology.yaml is read by no test"

@@ -30,6 +30,7 @@ import (
 	flowmonitorprocessor "github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor"
 	nhiprocessor "github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
 	flowlimitprocessor "github.com/otel-flowmonitor/flowmonitor/processor/flowlimitprocessor"
+	nfmagentprocessor "github.com/otel-flowmonitor/flowmonitor/processor/nfmagentprocessor"
 	batchprocessor "go.opentelemetry.io/collector/processor/batchprocessor"
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	resourcedetectionprocessor "github.com/open-telemetry/opentelemetry-collector-contrib/processor/resourcedetectionprocessor"
@@ -126,6 +127,7 @@ func components() (otelcol.Factories, error) {
 		flowmonitorprocessor.NewFactory(),
 		nhiprocessor.NewFactory(),
 		flowlimitprocessor.NewFactory(),
+		nfmagentprocessor.NewFactory(),
 		batchprocessor.NewFactory(),
 		memorylimiterprocessor.NewFactory(),
 		resourcedetectionprocessor.NewFactory(),
@@ -141,6 +143,7 @@ func components() (otelcol.Factories, error) {
 		flowmonitorprocessor.NewFactory().Type(): "github.com/otel-flowmonitor/flowmonitor v0.1.0",
 		nhiprocessor.NewFactory().Type(): "github.com/otel-flowmonitor/flowmonitor v0.1.0",
 		flowlimitprocessor.NewFactory().Type(): "github.com/otel-flowmonitor/flowmonitor v0.1.0",
+		nfmagentprocessor.NewFactory().Type(): "github.com/otel-flowmonitor/flowmonitor v0.1.0",
 		batchprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/batchprocessor v0.158.0",
 		memorylimiterprocessor.NewFactory().Type(): "go.opentelemetry.io/collector/processor/memorylimiterprocessor v0.158.0",
 		resourcedetectionprocessor.NewFactory().Type(): "github.com/open-telemetry/opentelemetry-collector-contrib/processor/resourcedetectionprocessor v0.158.0",

@@ -135,26 +135,15 @@ func TestGoldenByTheEC2API(t *testing.T) {
 	}
 }
 
-// settled waits until all that was read is in use: the engine that is there a little later
-// is the same.
+// settled waits until every part has answered and all that was read is in use.
 func (w *watching) settled(t *testing.T) {
 	t.Helper()
-	entities := func() (n int64) {
-		m, err := w.telemetry.GetMetric("otelcol_processor_flowmonitor_topology_entities")
-		if err != nil {
-			return -1
-		}
-		for _, p := range m.Data.(metricdata.Gauge[int64]).DataPoints {
-			n += p.Value
-		}
-		return n
-	}
-	last, since := int64(-2), time.Now()
+	s := w.p.sources
 	require.Eventually(t, func() bool {
-		if n := entities(); n != last {
-			last, since = n, time.Now()
-		}
-		return time.Since(since) > 3*settle
+		s.mu.Lock()
+		waiting := len(s.waiting)
+		s.mu.Unlock()
+		return waiting == 0 && slices.Equal(w.p.engine.Load().index.Counts(), topology.Build(s.parts.Merge(), ipranges.Shipped().Blocks).Counts())
 	}, patience, 10*time.Millisecond)
 }
 
@@ -205,6 +194,23 @@ func TestTheEC2SourceIsReadAgainAndKeepsWhatItHad(t *testing.T) {
 	s.SetFault(nil)
 	require.Eventually(t, func() bool { return w.host.status() == componentstatus.StatusOK }, patience, time.Millisecond)
 	require.Eventually(t, func() bool { return w.ages(t)["ec2 "+ec2test.DefaultAccount+" eu-west-1"] < before+0.1 }, patience, time.Millisecond)
+}
+
+// A request that fails is tried again for more than a minute: nobody should believe meanwhile that all is well.
+func TestAnAPIThatDoesNotAnswerIsSaidBeforeItIsGivenUp(t *testing.T) {
+	declared := world(t, example2)
+	s := ec2test.New(t, declared)
+	s.SetFault(func(ec2test.Call) *ec2test.Fault { return &ec2test.Fault{Status: 500, Code: "InternalError"} })
+	cfg := fromEC2(t, s, declared)
+	cfg.Topology.RefreshInterval = time.Hour
+	w := watchFiles(t, cfg)
+	require.Eventually(t, func() bool { return w.host.status() == componentstatus.StatusRecoverableError }, 3*patience, time.Millisecond)
+	assert.Zero(t, w.sum("reloads", "source", "ec2"), "none has ended")
+	failing, err := w.telemetry.GetMetric("otelcol_processor_flowmonitor_sources_failing")
+	require.NoError(t, err)
+	assert.Positive(t, failing.Data.(metricdata.Gauge[int64]).DataPoints[0].Value)
+	assert.Len(t, w.ages(t), len(declared.Accounts)*len(declared.Regions), "what was never read is as old as the wait for it")
+	assert.Contains(t, w.ages(t), "ec2 111111111111 eu-west-1")
 }
 
 // ages gives the ages by source, account and Region.

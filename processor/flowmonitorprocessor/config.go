@@ -105,6 +105,9 @@ var errMaxCachedFlows = fmt.Errorf("'max_cached_flows' must be at least %d", min
 // Validate gives everything that is wrong, quoting the YAML keys.
 func (c *Config) Validate() error {
 	errs := c.Topology.validate()
+	if sameFile(c.Topology.SnapshotPath, c.MonitorsFile) {
+		errs = append(errs, errSnapshotPath("monitors_file"))
+	}
 	if c.MaxCachedFlows < minMaxCachedFlows {
 		errs = append(errs, errMaxCachedFlows)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"time"
 
@@ -105,7 +107,6 @@ var (
 	errRefreshInterval = fmt.Errorf("'topology::refresh_interval' must be from %s to %s", minRefreshInterval, maxRefreshInterval)
 	errEC2Interval     = fmt.Errorf("'topology::refresh_interval' must be at least %s with 'topology::ec2': each refresh takes dozens of requests of the account", minEC2RefreshInterval)
 	errFilePath        = errors.New("'topology::file::path' is required: the path of a topology file")
-	errSnapshotPath    = errors.New("'topology::snapshot_path' is the file that 'topology::file::path' reads: give it another name")
 	errAccounts        = errors.New("'topology::ec2::accounts' is required: at least one, such as {regions: [eu-west-1]} for the ambient credentials")
 	errParts           = fmt.Errorf("'topology::ec2::accounts' names more than %d accounts and Regions: share them out among several collectors", maxParts)
 	errRequestRate     = fmt.Errorf("'topology::ec2::request_rate' must be from %g to %d requests a second", minRequestRate, maxRequestRate)
@@ -131,7 +132,7 @@ func (t *TopologyConfig) validate() []error {
 	check(t.RefreshInterval < minRefreshInterval || t.RefreshInterval > maxRefreshInterval, errRefreshInterval)
 	if t.File.HasValue() {
 		check(t.File.Get().Path == "", errFilePath)
-		check(t.SnapshotPath != "" && t.SnapshotPath == t.File.Get().Path, errSnapshotPath)
+		check(sameFile(t.SnapshotPath, t.File.Get().Path), errSnapshotPath("topology::file::path"))
 	}
 	if t.EC2.HasValue() {
 		check(t.RefreshInterval >= minRefreshInterval && t.RefreshInterval < minEC2RefreshInterval, errEC2Interval)
@@ -140,9 +141,31 @@ func (t *TopologyConfig) validate() []error {
 	if t.IMDS.HasValue() {
 		errs = append(errs, checkURL("topology::imds::endpoint", t.IMDS.Get().Endpoint)...)
 	}
+	check(sameFile(t.SnapshotPath, t.IPRanges.Path), errSnapshotPath("topology::ip_ranges::path"))
 	check(t.IPRanges.Refresh && t.IPRanges.Path != "", errRanges)
 	check(!t.IPRanges.Refresh && t.IPRanges.Endpoint != "", errRangesEndpoint)
 	return append(errs, checkURL("topology::ip_ranges::endpoint", t.IPRanges.Endpoint)...)
+}
+
+// errSnapshotPath is about a file that would be read and written.
+func errSnapshotPath(key string) error {
+	return fmt.Errorf("'topology::snapshot_path' is the file that '%s' reads: give it another name", key)
+}
+
+// sameFile tells whether two paths name one file, however they are written. Neither has to
+// exist; where both do, links are followed.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	if errX == nil && errY == nil {
+		return os.SameFile(x, y)
+	}
+	a, errX = filepath.Abs(a)
+	b, errY = filepath.Abs(b)
+	return errX == nil && errY == nil && a == b
 }
 
 func (c *EC2Config) validate() []error {

@@ -5,6 +5,7 @@ package flowmonitorprocessor
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -82,13 +83,32 @@ func TestTheSourcesThatAskAWS(t *testing.T) {
 	assert.True(t, short.Topology.IMDS.HasValue())
 }
 
+func TestTheSnapshotIsNoFileThatIsRead(t *testing.T) {
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("there.yaml", []byte("[]"), 0o600))
+	require.NoError(t, os.Symlink("there.yaml", "link"))
+	for _, c := range []struct{ read, snapshot string }{{"topology.yaml", "./topology.yaml"}, {"a/../topology.yaml", "topology.yaml"}, {"there.yaml", "link"}} {
+		cfg := createDefaultConfig().(*Config)
+		cfg.Topology.SnapshotPath = c.snapshot
+		require.NoError(t, cfg.Validate())
+		cfg.MonitorsFile = c.read
+		cfg.Topology.IPRanges.Path = c.read
+		cfg.Topology.File = configoptional.Some(FileConfig{Path: c.read})
+		err := cfg.Validate()
+		for _, key := range []string{"topology::file::path", "topology::ip_ranges::path", "monitors_file"} {
+			assert.ErrorContains(t, err, "'topology::snapshot_path' is the file that '"+key+"' reads")
+		}
+	}
+}
+
 func TestAllErrorsOfTheAWSSourcesAreGivenAtOnce(t *testing.T) {
 	err := load(t, "bad_aws").Validate()
 	require.Error(t, err)
-	for _, want := range []error{errEC2Interval, errSnapshotPath, errRequestRate, errMaxParallel, errRanges} {
+	for _, want := range []error{errEC2Interval, errRequestRate, errMaxParallel, errRanges} {
 		assert.ErrorIs(t, err, want)
 	}
 	for _, want := range []string{
+		"'topology::snapshot_path' is the file that 'topology::file::path' reads: give it another name",
 		"'topology::ec2::accounts[0]::regions' is required",
 		"'topology::ec2::accounts[0]::external_id' is used with a 'role_arn' only",
 		"'topology::ec2::accounts[1]::role_arn': \"reader\" is not the ARN of a role",

@@ -28,7 +28,12 @@ func createMetrics(ctx context.Context, set processor.Settings, cfg component.Co
 	if err != nil {
 		return nil, err
 	}
-	return processorhelper.NewMetrics(ctx, set, cfg, next, p.process,
+	return p.component(ctx, set, next)
+}
+
+// component gives the processor as the collector runs it.
+func (p *flowMonitor) component(ctx context.Context, set processor.Settings, next consumer.Metrics) (processor.Metrics, error) {
+	return processorhelper.NewMetrics(ctx, set, p.config, next, p.process,
 		processorhelper.WithCapabilities(consumer.Capabilities{MutatesData: true}),
 		processorhelper.WithStart(p.start),
 		processorhelper.WithShutdown(p.shutdown),

@@ -72,17 +72,20 @@ func replace(t *testing.T, path, content string) {
 type watching struct {
 	*running
 	host *statusHost
+	p    *flowMonitor
 }
 
 func watchFiles(t *testing.T, cfg *Config) *watching {
 	t.Helper()
 	r := &running{sink: new(consumertest.MetricsSink), telemetry: componenttest.NewTelemetry()}
-	p, err := NewFactory().CreateMetrics(t.Context(), metadatatest.NewSettings(r.telemetry), cfg, r.sink)
+	set := metadatatest.NewSettings(r.telemetry)
+	p, err := newFlowMonitor(cfg, set.TelemetrySettings)
 	require.NoError(t, err)
-	r.Metrics = p
-	w := &watching{r, &statusHost{Host: componenttest.NewNopHost()}}
-	require.NoError(t, p.Start(t.Context(), w.host))
-	t.Cleanup(func() { require.NoError(t, p.Shutdown(context.Background())) })
+	r.Metrics, err = p.component(t.Context(), set, r.sink)
+	require.NoError(t, err)
+	w := &watching{r, &statusHost{Host: componenttest.NewNopHost()}, p}
+	require.NoError(t, w.Start(t.Context(), w.host))
+	t.Cleanup(func() { require.NoError(t, w.Shutdown(context.Background())) })
 	return w
 }
 

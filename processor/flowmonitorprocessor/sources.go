@@ -55,9 +55,11 @@ type sources struct {
 	ranges  *ipranges.Table
 	index   *topology.Index
 	fileSet []monitors.Definition
-	failing map[string]error // by what fails
-	waiting map[parts.Key]bool
-	missing string // what was last said about monitors without resources
+	failing map[string]error   // by what fails
+	waiting map[parts.Key]bool // parts that have not answered yet
+	// expected are all parts of services; Current is since when.
+	expected []parts.Part
+	missing  string // what was last said about monitors without resources
 }
 
 func newSources(p *flowMonitor) *sources {
@@ -231,6 +233,16 @@ func (s *sources) answered(k parts.Key, err error) {
 	}
 }
 
+// troubled notes that a part is asked for again and again, before that ends in a result.
+func (s *sources) troubled(k parts.Key, err error) {
+	s.mu.Lock()
+	before := s.fail(k.Source+" "+k.Name, err)
+	s.mu.Unlock()
+	if before == nil {
+		s.p.logger.Warn("A source does not answer and is asked again; what it gave before stays in use.", zap.String("source", k.Source), zap.Error(err))
+	}
+}
+
 // result notes what became of asking a service, and tells the log where that changes: its
 // errors have a number of their own each time. what names the part of the source.
 func (s *sources) result(source, what string, err error) {
@@ -248,12 +260,10 @@ func (s *sources) noted(source, what string, err error) (before error) {
 	s.count(s.background, source, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before = s.failing[what]
-	switch {
-	case err != nil:
-		s.failing[what] = err
-		componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
-	case before != nil:
+	if err != nil {
+		return s.fail(what, err)
+	}
+	if before = s.failing[what]; before != nil {
 		delete(s.failing, what)
 		if len(s.failing) == 0 {
 			componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
@@ -262,9 +272,30 @@ func (s *sources) noted(source, what string, err error) (before error) {
 	return before
 }
 
+// fail notes what is wrong, and gives what was wrong before. Its caller holds s.mu.
+func (s *sources) fail(what string, err error) (before error) {
+	before = s.failing[what]
+	s.failing[what] = err
+	componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+	return before
+}
+
 func (s *sources) count(ctx context.Context, source string, err error) {
 	s.p.telemetry.ProcessorFlowmonitorReloads.Add(ctx, 1, metric.WithAttributes(
 		attribute.String("source", source), attribute.String("result", okOrFailed(err))))
+}
+
+// ages gives the parts that were read, and those that should have been.
+func (s *sources) ages() []parts.Part {
+	list := s.parts.List()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.expected {
+		if _, read := s.parts.Get(e.Key); !read {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 func okOrFailed(err error) string {

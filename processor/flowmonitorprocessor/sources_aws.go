@@ -34,7 +34,7 @@ func (s *sources) startEC2(ctx context.Context) {
 	s.ec2 = ec2.New(ec2.Options{
 		Accounts: accounts, Endpoint: c.Endpoint, STSEndpoint: c.STSEndpoint, RefreshInterval: t.RefreshInterval,
 		RequestRate: c.RequestRate, MaxParallel: c.MaxParallel, LookupDelay: lookupDelay, Logger: s.p.logger,
-		Put: s.put, Result: s.answered,
+		Put: s.put, Result: s.answered, Trouble: s.troubled,
 		Request: func(operation, result string) {
 			count.ProcessorFlowmonitorAPIRequests.Add(s.background, 1, metric.WithAttributes(attribute.String("operation", operation), attribute.String("result", result)))
 		},
@@ -42,11 +42,10 @@ func (s *sources) startEC2(ctx context.Context) {
 			count.ProcessorFlowmonitorLookups.Add(s.background, int64(n), metric.WithAttributes(attribute.String("result", result)))
 		},
 	})
-	keys := ec2.Keys(accounts)
-	for _, k := range keys {
-		s.waiting[k] = true
+	for _, p := range ec2.Expected(accounts) {
+		s.expect(p)
 	}
-	if list := s.restore(ctx, keys); len(list) > 0 {
+	if list := s.restore(ctx); len(list) > 0 {
 		s.ec2.Restore(list)
 		for _, p := range list {
 			s.parts.Put(p)
@@ -55,8 +54,17 @@ func (s *sources) startEC2(ctx context.Context) {
 	s.wg.Go(func() { s.ec2.Run(s.background) })
 }
 
-// restore reads the snapshot. One that is damaged is said and ignored.
-func (s *sources) restore(ctx context.Context, keys []parts.Key) []parts.Part {
+// expect waits for a part.
+func (s *sources) expect(p parts.Part) {
+	s.mu.Lock() // other sources run already
+	defer s.mu.Unlock()
+	p.Current = time.Now()
+	s.expected = append(s.expected, p)
+	s.waiting[p.Key] = true
+}
+
+// restore reads the snapshot of the parts that are expected. One that is damaged is said and ignored.
+func (s *sources) restore(ctx context.Context) []parts.Part {
 	path := s.p.config.Topology.SnapshotPath
 	if path == "" {
 		return nil
@@ -70,7 +78,7 @@ func (s *sources) restore(ctx context.Context, keys []parts.Key) []parts.Part {
 		s.p.logger.Warn("The snapshot of the topology is not used; flows are resolved as the sources answer.", zap.Error(fmt.Errorf("'topology::snapshot_path': %w", err)))
 		return nil
 	}
-	list = slices.DeleteFunc(list, func(p parts.Part) bool { return !slices.Contains(keys, p.Key) })
+	list = slices.DeleteFunc(list, func(p parts.Part) bool { return !s.waiting[p.Key] })
 	s.p.logger.Info("The snapshot of the topology is in use until the sources answer.", zap.String("path", path), zap.Int("accounts_and_regions", len(list)))
 	return list
 }
@@ -80,9 +88,7 @@ func (s *sources) startIMDS() {
 	if !t.IMDS.HasValue() {
 		return
 	}
-	s.mu.Lock() // the EC2 source runs already
-	s.waiting[imds.Key] = true
-	s.mu.Unlock()
+	s.expect(parts.Part{Key: imds.Key})
 	source := imds.New(imds.Options{Endpoint: t.IMDS.Get().Endpoint, Interval: t.RefreshInterval, Put: s.put, Result: s.answered})
 	s.wg.Go(func() { source.Run(s.background) })
 }

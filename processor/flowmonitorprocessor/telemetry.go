@@ -92,10 +92,11 @@ func (p *flowMonitor) observe() error {
 	)
 }
 
-// observeAges reports how old each part of the topology is.
+// observeAges reports how old each part of the topology is; of one that was never read, for
+// how long it has been waited for.
 func (p *flowMonitor) observeAges(_ context.Context, o metric.Float64Observer) error {
 	now := time.Now()
-	for _, part := range p.sources.parts.List() {
+	for _, part := range p.sources.ages() {
 		attributes := []attribute.KeyValue{attribute.String("source", part.Source)}
 		if part.Source != parts.File {
 			attributes = append(attributes, attribute.String("account", part.Account), attribute.String("region", part.Region))

@@ -279,7 +279,9 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			}
 		case flowattr.MonitorName:
 			if o.verdict {
-				id.Monitors = append(id.Monitors, v.Str())
+				if id.Monitors = appendAll(id.Monitors, v); v.Type() == pcommon.ValueTypeStr {
+					id.Monitors = append(id.Monitors, v.Str())
+				}
 			}
 		case flowattr.LocalAddresses:
 			o.addresses = appendAll(o.addresses, v)

@@ -25,10 +25,26 @@ const (
 	flowLimit                       // max_flows, identities
 	componentLimit                  // max_components
 	pathLimit                       // a path that is too long
+	absurd                          // more than a window can hold
 	misplacedReasons
 )
 
-var misplacedNames = [misplacedReasons]string{"late", "early", "undated", "backlog", "window_limit", "flow_limit", "component_limit", "path_limit"}
+var misplacedNames = [misplacedReasons]string{"late", "early", "undated", "backlog", "window_limit", "flow_limit", "component_limit", "path_limit", "absurd"}
+
+// segmentsPerSecond is what a link can carry at most: the fastest Ethernet there is, 800 Gbit/s (IEEE
+// 802.3df-2024), full of the smallest frames, 84 bytes with preamble and gap (IEEE 802.3). No row can
+// count more of anything, as each connection and each timeout sends a segment, too.
+const segmentsPerSecond = 800e9 / 8 / 84
+
+// absurdly says whether a point makes a row more than can be within a window.
+func (p *nhi) absurdly(pt *observed, c *evidence.Counts) bool {
+	switch pt.field {
+	case evidence.Sent, evidence.Received, evidence.Busy, evidence.ReceiverWindow, evidence.SendBuffer:
+		return false // no segments: bytes are no evidence, and of the times only the share is
+	}
+	most := uint64(segmentsPerSecond * p.config.Window.Seconds())
+	return pt.histogram < 0 && pt.key.Attributable && (pt.value > most || c.N[pt.field] > most-pt.value)
+}
 
 // counted is how the points of one observation count.
 type counted struct {
@@ -76,6 +92,8 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 			}
 			if counts = w.Row(pt.key, p.config.MaxFlows); counts == nil {
 				why = windowLimit
+			} else if p.absurdly(pt, counts) {
+				counts, why = nil, absurd
 			}
 		}
 		if counts != nil {

@@ -110,6 +110,9 @@ func TestMergedEvidenceLeadsToTheSameVerdict(t *testing.T) {
 					}
 					rng.Shuffle(len(batches), func(i, j int) { batches[i], batches[j] = batches[j], batches[i] })
 					for _, md := range batches {
+						text, err := (&pmetric.JSONMarshaler{}).MarshalMetrics(md)
+						require.NoError(t, err)
+						assert.NotContains(t, string(text), `"`+flowattr.Monitors+`"`, "evidence names monitors like all points of monitors")
 						require.NoError(t, verdict.ConsumeMetrics(t.Context(), md))
 					}
 				}

@@ -55,6 +55,9 @@ func batch(change func(pmetric.Metric, pmetric.NumberDataPoint)) pmetric.Metrics
 	return md
 }
 
+// mostIn5s is how many frames of 84 bytes 800 Gbit/s carry in 5 s.
+const mostIn5s = 5_952_380_952
+
 func TestEveryPointIsCountedOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -111,6 +114,15 @@ func TestEveryPointIsCountedOnce(t *testing.T) {
 				path(p).AppendEmpty().SetStr("subnet/b")
 			}
 		}, misplaced: map[string]int64{"path_limit": 1}},
+		{name: "more segments than a link can carry in a window are no evidence", change: func(_ pmetric.Metric, p pmetric.NumberDataPoint) {
+			p.SetIntValue(mostIn5s + 1)
+		}, misplaced: map[string]int64{"absurd": 1}},
+		{name: "also in two points", before: 1, change: func(_ pmetric.Metric, p pmetric.NumberDataPoint) {
+			p.SetIntValue(mostIn5s - 5)
+		}, evidence: 1, misplaced: map[string]int64{"absurd": 1}},
+		{name: "as many as it can carry are", change: func(_ pmetric.Metric, p pmetric.NumberDataPoint) {
+			p.SetIntValue(mostIn5s)
+		}, evidence: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

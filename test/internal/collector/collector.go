@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.yaml.in/yaml/v3"
 )
 
 // Binary gives the collector that the tests run: FLOWMONITOR_COLLECTOR, which make sets,
@@ -82,9 +83,14 @@ func Start(t testing.TB, config string) *Process {
 func StartExample(t testing.TB, file string, variables ...string) *Process {
 	t.Helper()
 	health := FreeAddress(t)
-	// The only thing that an example lacks: how to know that it has started.
+	// The only thing that an example lacks: how to know that it has started. A list replaces the one before it.
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var its struct{ Service struct{ Extensions []string } }
+	require.NoError(t, yaml.Unmarshal(text, &its))
+	extensions := strings.Join(append(its.Service.Extensions, "health_check"), ", ")
 	more := filepath.Join(t.TempDir(), "health.yaml")
-	require.NoError(t, os.WriteFile(more, fmt.Appendf(nil, "extensions: {health_check: {endpoint: %q}}\nservice: {extensions: [health_check]}\n", health), 0o600))
+	require.NoError(t, os.WriteFile(more, fmt.Appendf(nil, "extensions: {health_check: {endpoint: %q}}\nservice: {extensions: [%s]}\n", health, extensions), 0o600))
 	cmd := exec.Command(Binary(t), "--config", filepath.Base(file), "--config", more)
 	cmd.Dir = filepath.Dir(file)
 	cmd.Env = append(os.Environ(), variables...)

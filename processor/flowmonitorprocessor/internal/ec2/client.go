@@ -152,12 +152,27 @@ func (c *clients) limit(account, region string) *rate.Limiter {
 	return c.limits[k]
 }
 
+// mortal ends the pauses between the attempts of an operation with the life of the clients, as
+// bounded does with the attempts.
+func (c *clients) mortal(stack *middleware.Stack) error {
+	return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("flowmonitor.Mortal", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.life, cancel)()
+		return next.HandleFinalize(ctx, in)
+	}), "Retry", middleware.Before)
+}
+
 // counted reports every attempt of every operation.
 func (c *clients) counted(stack *middleware.Stack) error {
 	return afterRetry(stack, "flowmonitor.Count", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		out, md, err := next.HandleFinalize(ctx, in)
 		if !errors.Is(ctx.Err(), context.Canceled) { // shutting down is no failure
-			c.o.Request(middleware.GetOperationName(ctx), resultOf(err))
+			result := resultOf(err)
+			c.o.Request(middleware.GetOperationName(ctx), result)
+			if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
+				a.note(result, err)
+			}
 		}
 		return out, md, err
 	})
@@ -274,6 +289,7 @@ func (k *credentials) sts(cfg aws.Config) *sts.Client {
 		if e := k.clients.o.STSEndpoint; e != "" {
 			o.BaseEndpoint = aws.String(strings.TrimSuffix(e, "/"))
 		}
+		o.APIOptions = append(o.APIOptions, k.clients.mortal)
 	})
 }
 

@@ -6,6 +6,7 @@ package ec2
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"go.uber.org/zap"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/parts"
@@ -35,6 +36,8 @@ type Options struct {
 	Put func(parts.Part) parts.Part
 	// Result takes what became of a refresh; err is nil when it was good.
 	Result func(k parts.Key, err error)
+	// Trouble takes the error of a refresh that goes on trying; its Result follows.
+	Trouble func(k parts.Key, err error)
 	// Request counts an answer to a request, retries included.
 	Request func(operation, result string)
 	// Lookups counts addresses and instances that were looked up.
@@ -114,6 +117,9 @@ func (o Options) withDefaults() Options {
 	if o.Result == nil {
 		o.Result = func(parts.Key, error) {}
 	}
+	if o.Trouble == nil {
+		o.Trouble = func(parts.Key, error) {}
+	}
 	if o.Request == nil {
 		o.Request = func(string, string) {}
 	}
@@ -123,15 +129,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Keys names the parts that the accounts will give.
-func Keys(accounts []Account) []parts.Key {
-	var keys []parts.Key
+// Expected gives the parts that the accounts will give, without what is in them. The account
+// of the ambient credentials is not known before they are used.
+func Expected(accounts []Account) []parts.Part {
+	var expected []parts.Part
 	for _, a := range accounts {
+		role, _ := arn.Parse(a.RoleARN)
 		for _, region := range a.Regions {
-			keys = append(keys, keyOf(a, region))
+			expected = append(expected, parts.Part{Key: keyOf(a, region), Account: role.AccountID, Region: region})
 		}
 	}
-	return keys
+	return expected
 }
 
 func keyOf(a Account, region string) parts.Key {

@@ -61,6 +61,7 @@ func (p *part) open(ctx context.Context) (*fetch, error) {
 func (p *part) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
+	ctx = watched(ctx, func(err error) { p.source.o.Trouble(p.key, p.wrap(err)) })
 	f, err := p.open(ctx)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func small(interfaces int) *topology.Topology {
 
 var ambient = []ec2.Account{{Regions: []string{"eu-west-1"}}}
 
-var firstKey = ec2.Keys(ambient)[0]
+var firstKey = ec2.Expected(ambient)[0].Key
 
 func TestEveryListIsReadInPagesOfTheLargestSize(t *testing.T) {
 	s := ec2test.New(t, small(2500))

@@ -98,7 +98,7 @@ func options(s *ec2test.Server, list []ec2.Account) ec2.Options {
 func run(t testing.TB, o ec2.Options) *watched {
 	t.Helper()
 	ec2test.Environment(t, ec2test.DefaultAccount)
-	w := &watched{keys: ec2.Keys(o.Accounts), results: map[parts.Key][]error{}, requests: map[string]int{}, lookups: map[string]int{}}
+	w := &watched{results: map[parts.Key][]error{}, requests: map[string]int{}, lookups: map[string]int{}}
 	o.Put = func(p parts.Part) parts.Part {
 		kept, changed := w.Put(p)
 		if changed {
@@ -122,6 +122,9 @@ func run(t testing.TB, o ec2.Options) *watched {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.lookups[result] += n
+	}
+	for _, p := range ec2.Expected(o.Accounts) {
+		w.keys = append(w.keys, p.Key)
 	}
 	w.Source = ec2.New(o)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -34,7 +34,7 @@ func TestEachThingThatCannotBeIsSaidWithItsLineAndField(t *testing.T) {
 	_, err := file.Topology([]byte(base))
 	require.NoError(t, err)
 	for _, c := range []struct{ name, add, want string }{
-		{"a VPC twice", "@vpcs:\n  - {vpc_id: vpc-1, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "vpc-1" is defined twice`},
+		{"a VPC twice", "@vpcs:\n  - {vpc_id: vpc-1, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "vpc-1" is defined twice, before as vpcs[0]`},
 		{"an id of the wrong kind", "@vpcs:\n  - {vpc_id: subnet-9, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}", `vpcs[2].vpc_id: "subnet-9" does not begin with "vpc-"`},
 		{"overlapping CIDRs of a VPC", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: [10.9.0.0/16, 10.9.1.0/24]}", "vpcs[2].cidr_blocks[1]: 10.9.1.0/24 overlaps with 10.9.0.0/16 of the same VPC"},
 		{"no CIDR", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: }", "vpcs[2].cidr_blocks: is required and empty"},
@@ -42,6 +42,8 @@ func TestEachThingThatCannotBeIsSaidWithItsLineAndField(t *testing.T) {
 		{"IPv4 written as IPv6", "@vpcs:\n  - {vpc_id: vpc-9, region: eu-west-1, cidr_blocks: [\"::ffff:10.0.0.0/104\"]}", "vpcs[2].cidr_blocks[0]"},
 		{"a subnet of no VPC", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-9, cidr_blocks: [10.9.0.0/24], availability_zone_id: euw1-az1}", `subnets[2].vpc_id: VPC "vpc-9" is not defined in 'vpcs'`},
 		{"a subnet outside its VPC", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-1, cidr_blocks: [10.9.0.0/24], availability_zone_id: euw1-az1}", `subnets[2].cidr_blocks[0]: 10.9.0.0/24 is outside the cidr_blocks of VPC "vpc-1"`},
+		{"a zone whose name is another Region's", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-1, cidr_blocks: [10.1.9.0/24], availability_zone: us-west-2-lax-1a}", `subnets[2].availability_zone: zone "us-west-2-lax-1a" is in region "us-west-2", not in "eu-west-1"`},
+		{"a local zone's id of another Region", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-1, cidr_blocks: [10.1.9.0/24], availability_zone_id: usw2-lax1-az1}", `subnets[2].availability_zone_id: zone "usw2-lax1-az1" is not in region "eu-west-1": ids of its zones begin with "euw1-"`},
 		{"overlapping subnets", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-1, cidr_blocks: [10.1.0.0/20], availability_zone_id: euw1-az1}", `subnets[2].cidr_blocks[0]: 10.1.0.0/20 overlaps with 10.1.1.0/24 of subnet "subnet-1"`},
 		{"a subnet without a zone", "@subnets:\n  - {subnet_id: subnet-9, vpc_id: vpc-1, cidr_blocks: [10.1.9.0/24]}", "subnets[2]: the field 'availability_zone_id' or 'availability_zone' is required"},
 		{"an interface without a subnet", "@network_interfaces:\n  - {network_interface_id: eni-9, subnet_id: subnet-9}", `network_interfaces[1].subnet_id: subnet "subnet-9" is not defined`},
@@ -132,6 +134,27 @@ func TestAllErrorsAreSaidAtOnce(t *testing.T) {
 	} {
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+func TestWhatFollowsFromAnotherErrorIsNotSaid(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"a subnet without its VPC", strings.Replace(base, "subnet_id: subnet-1, vpc_id: vpc-1,", "subnet_id: subnet-1,", 1) +
+			"nat_gateways: [{nat_gateway_id: nat-1, subnet_id: subnet-1, vpc_id: vpc-1}]", "the field 'vpc_id' is required"},
+		{"a VPC whose block is none", strings.Replace(base, "10.2.0.0/16", "10.2.0.0/33", 1), "is not a CIDR block"},
+		{"a VPC whose Region is a list", strings.Replace(base, "region: eu-west-1", "region: [eu-west-1]", 1) +
+			"availability_zones: [{zone_id: euw1-az1, region_name: eu-west-1}]", "vpcs[0].region"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := file.Topology([]byte(c.text))
+			require.ErrorContains(t, err, c.want)
+			assert.Equal(t, 1, len(strings.Split(err.Error(), "\n")), err.Error())
+		})
+	}
+}
+
+func TestATabIsNamed(t *testing.T) {
+	_, err := file.Topology([]byte("vpcs:\n\t- vpc_id: vpc-1\n"))
+	require.ErrorContains(t, err, "line 2: not YAML: found character that cannot start any token (a tab: YAML is indented by spaces)")
 }
 
 func TestWhatBelongsToOthersMayStayUndescribed(t *testing.T) {

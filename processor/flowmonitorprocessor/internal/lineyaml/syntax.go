@@ -65,7 +65,21 @@ func syntaxError(data []byte, err error) *Error {
 	case grammar, line == 0: // without a line it is the first one: 0, from where the library counts
 		line++
 	}
+	if msg == "found character that cannot start any token" && indentedByTab(data, line) {
+		msg += " (a tab: YAML is indented by spaces)"
+	}
 	return &Error{Line: line, Msg: "not YAML: " + msg}
+}
+
+// indentedByTab tells whether there is a tab in the white space that a line begins with.
+func indentedByTab(data []byte, line int) bool {
+	n := 0
+	for text := range bytes.Lines(data) {
+		if n++; n == line {
+			return bytes.ContainsRune(text[:len(text)-len(bytes.TrimLeft(text, " \t"))], '\t')
+		}
+	}
+	return false
 }
 
 // lineOfBadCharacter finds the first byte that is no UTF-8 and the first character that

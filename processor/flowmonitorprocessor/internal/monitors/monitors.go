@@ -11,6 +11,7 @@
 package monitors // import "github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/monitors"
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 
@@ -150,7 +151,7 @@ func localRefs(e *path.End) (refs [maxRefs]ref) {
 	refs[0] = ref{subnet, e.Subnet}
 	refs[1] = ref{vpc, e.VPC}
 	refs[2] = ref{zone, e.ZoneID}
-	refs[3] = ref{zone, e.Zone}
+	refs[3] = ref{zone, cmp.Or(e.Zone, e.ZoneAlias)}
 	refs[4] = ref{region, e.Region}
 	refs[5] = ref{cluster, e.K8S.ClusterName}
 	if e.K8S.ClusterName != "" {
@@ -164,7 +165,7 @@ func remoteRefs(local, e *path.End) (refs [maxRefs]ref) {
 	refs[0] = ref{subnet, e.Subnet}
 	refs[1] = ref{vpc, e.VPC}
 	refs[2] = ref{zone, e.ZoneID}
-	refs[3] = ref{zone, e.Zone}
+	refs[3] = ref{zone, cmp.Or(e.Zone, e.ZoneAlias)}
 	refs[4] = ref{region, e.Region}
 	refs[5] = ref{service, e.Service}
 	refs[6] = ref{everywhere, ""}

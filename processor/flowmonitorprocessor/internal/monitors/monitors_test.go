@@ -50,6 +50,8 @@ func TestEachTypeOfResource(t *testing.T) {
 		{"VPC to VPC", res("vpc", "vpc-1"), res("vpc", "vpc-us"), []path.End{far}, []path.End{near}},
 		{"zone by name to zone by id", res("availability_zone", "eu-west-1a"), res("availability_zone", "euw1-az1"), []path.End{near}, []path.End{far, web}},
 		{"zone by id to zone by name", res("availability_zone", "euw1-az2"), res("availability_zone", "eu-west-1b"), []path.End{near}, []path.End{far}},
+		{"zone by name, of an account whose own name of it is not known", res("vpc", "vpc-1"), res("availability_zone", "eu-west-1b"),
+			[]path.End{{ZoneID: "euw1-az1", ZoneAlias: "eu-west-1b"}}, []path.End{{ZoneID: "euw1-az1", Zone: "eu-west-1f", ZoneAlias: "eu-west-1b"}}},
 		{"Region to Region", res("region", "eu-west-1"), res("region", "us-east-1"), []path.End{far}, []path.End{near, s3, web}},
 		{"cluster by name to everywhere", res("eks_cluster", "shop"), res("everywhere", ""), []path.End{near, far, s3, web}, nil},
 		{"cluster by its ARN", res("eks_cluster", "arn:aws:eks:eu-west-1:111111111111:cluster/shop"), res("everywhere", ""), []path.End{web}, nil},

@@ -189,7 +189,7 @@ func (r *Resolver) describeStart(s *start, o *Origin) End {
 	}
 	e.add(o)
 	if e.Zone == "" && s.place.Subnet != nil && e.Account != "" {
-		e.Zone = r.ix.ZoneName(s.place.Subnet, e.Account) // the resource told the account
+		e.nameZone(r.ix, s.place.Subnet) // the resource told the account
 	}
 	return e
 }
@@ -204,6 +204,7 @@ func (r *Resolver) describeHost(s *start) End {
 		same(&e.Region, o.Region)
 		same(&e.Zone, o.Zone)
 		same(&e.ZoneID, o.ZoneID)
+		same(&e.ZoneAlias, o.ZoneAlias)
 		same(&e.VPC, o.VPC)
 		same(&e.Subnet, o.Subnet)
 	}

@@ -21,6 +21,7 @@ type Origin struct {
 type End struct {
 	Account, Region string
 	Zone, ZoneID    string // the name is the one that Account gives the zone
+	ZoneAlias       string // where that is not known: what all whose names are known call it; monitors are matched by it, flows do not carry it
 	VPC, Subnet     string
 	Interface       string
 	Host            string // the instance
@@ -72,8 +73,17 @@ func (r *Resolver) describe(p topology.Place) End {
 			e.K8S = merge(x.K8S, nil)
 		}
 	}
-	e.Zone = r.ix.ZoneName(s, e.Account)
+	e.nameZone(r.ix, s)
 	return e
+}
+
+// nameZone names the zone of a subnet as the end's account does, as far as that is known.
+func (e *End) nameZone(ix *topology.Index, s *topology.SubnetNode) {
+	if e.Zone = ix.ZoneName(s, e.Account); e.Zone == "" {
+		e.ZoneAlias = ix.OnlyZoneName(s)
+	} else {
+		e.ZoneAlias = ""
+	}
 }
 
 // merge prefers what an interface says over what its instance says.

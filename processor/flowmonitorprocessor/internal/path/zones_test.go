@@ -28,6 +28,7 @@ subnets:
   - {subnet_id: subnet-2b, vpc_id: vpc-2, cidr_blocks: [10.2.2.0/24], availability_zone_id: euw1-az1}
   - {subnet_id: subnet-2c, vpc_id: vpc-2, cidr_blocks: [10.2.3.0/24], availability_zone: eu-west-1c, availability_zone_id: euw1-az3, shared_with: ["333333333333", "444444444444"]}
   - {subnet_id: subnet-3, vpc_id: vpc-3, cidr_blocks: [10.3.1.0/24], availability_zone: eu-west-1e, availability_zone_id: euw1-az3}
+  - {subnet_id: subnet-3b, vpc_id: vpc-3, cidr_blocks: [10.3.2.0/24], availability_zone: eu-west-1b, availability_zone_id: euw1-az2, shared_with: ["444444444444"]}
 network_interfaces:
   - {network_interface_id: eni-3, subnet_id: subnet-2c, private_ip_addresses: [10.2.3.3], owner_id: "333333333333"}
   - {network_interface_id: eni-2, subnet_id: subnet-2c, private_ip_addresses: [10.2.3.2], owner_id: "222222222222"}
@@ -40,24 +41,27 @@ network_interfaces:
 		origin            path.Origin
 		address           string
 		account, zone, id string
+		alias             string
 	}{
-		{"the name and id of an unknown owner", path.Origin{}, "10.1.1.1", "", "eu-west-1a", "euw1-az1"},
-		{"its name in another subnet of the VPC", path.Origin{}, "10.1.2.1", "", "eu-west-1a", "euw1-az1"},
-		{"another account's name has no id of it", path.Origin{}, "10.2.1.1", "222222222222", "eu-west-1a", ""},
-		{"another account's id has no name of it", path.Origin{}, "10.2.2.1", "222222222222", "", "euw1-az1"},
-		{"the owner of a shared subnet", path.Origin{}, "10.2.3.2", "222222222222", "eu-west-1c", "euw1-az3"},
-		{"a participant whose name is known from elsewhere", path.Origin{}, "10.2.3.3", "333333333333", "eu-west-1e", "euw1-az3"},
-		{"that participant, told by the resource", path.Origin{Account: "333333333333"}, "10.2.3.9", "333333333333", "eu-west-1e", "euw1-az3"},
-		{"a participant whose name is not known", path.Origin{Account: "444444444444"}, "10.2.3.9", "444444444444", "", "euw1-az3"},
-		{"a participant whose resource gives the name", path.Origin{Account: "444444444444", Zone: "eu-west-1f"}, "10.2.3.9", "444444444444", "eu-west-1f", "euw1-az3"},
-		{"the owner, told by the resource", path.Origin{Account: "222222222222"}, "10.2.3.9", "222222222222", "eu-west-1c", "euw1-az3"},
-		{"somebody unknown in a shared subnet", path.Origin{}, "10.2.3.9", "", "", "euw1-az3"},
+		{"the name and id of an unknown owner", path.Origin{}, "10.1.1.1", "", "eu-west-1a", "euw1-az1", ""},
+		{"its name in another subnet of the VPC", path.Origin{}, "10.1.2.1", "", "eu-west-1a", "euw1-az1", ""},
+		{"another account's name has no id of it", path.Origin{}, "10.2.1.1", "222222222222", "eu-west-1a", "", ""},
+		{"another account's id has no name of it", path.Origin{}, "10.2.2.1", "222222222222", "", "euw1-az1", ""},
+		{"the owner of a shared subnet", path.Origin{}, "10.2.3.2", "222222222222", "eu-west-1c", "euw1-az3", ""},
+		{"a participant whose name is known from elsewhere", path.Origin{}, "10.2.3.3", "333333333333", "eu-west-1e", "euw1-az3", ""},
+		{"that participant, told by the resource", path.Origin{Account: "333333333333"}, "10.2.3.9", "333333333333", "eu-west-1e", "euw1-az3", ""},
+		{"a participant whose name is not known", path.Origin{Account: "444444444444"}, "10.2.3.9", "444444444444", "", "euw1-az3", ""},
+		{"a participant whose resource gives the name", path.Origin{Account: "444444444444", Zone: "eu-west-1f"}, "10.2.3.9", "444444444444", "eu-west-1f", "euw1-az3", ""},
+		{"the owner, told by the resource", path.Origin{Account: "222222222222"}, "10.2.3.9", "222222222222", "eu-west-1c", "euw1-az3", ""},
+		{"somebody unknown in a shared subnet", path.Origin{}, "10.2.3.9", "", "", "euw1-az3", ""},
+		{"a participant whose zone all others call the same", path.Origin{Account: "444444444444"}, "10.3.2.9", "444444444444", "", "euw1-az2", "eu-west-1b"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := r.ResolveLocal(&c.origin, netip.MustParseAddr(c.address)).Local
 			assert.Equal(t, c.account, got.Account, "account")
 			assert.Equal(t, c.zone, got.Zone, "zone")
 			assert.Equal(t, c.id, got.ZoneID, "zone id")
+			assert.Equal(t, c.alias, got.ZoneAlias, "what all whose names are known call it")
 		})
 	}
 }

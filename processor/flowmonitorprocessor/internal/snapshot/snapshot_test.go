@@ -158,6 +158,21 @@ func TestALineWithoutEndIsRefusedBeforeItFillsTheMemory(t *testing.T) {
 	require.NoError(t, r.Close())
 }
 
+func TestSomebodysFileIsNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "topology.yaml")
+	for _, there := range []string{"vpcs: []\n", "x"} {
+		require.NoError(t, os.WriteFile(path, []byte(there), 0o644))
+		require.ErrorContains(t, snapshot.Save(path, nil), "is no snapshot")
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, there, string(data))
+	}
+	for _, there := range []string{"", "\x1f\x8bdamaged"} {
+		require.NoError(t, os.WriteFile(path, []byte(there), 0o644))
+		require.NoError(t, snapshot.Save(path, nil))
+	}
+}
+
 func TestASavedFileIsTheOldOneOrTheNewOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "topology.snapshot")

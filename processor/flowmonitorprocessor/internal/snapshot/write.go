@@ -23,12 +23,16 @@ import (
 
 // Save writes a snapshot beside path and renames it over, so that whoever reads it finds
 // the old one or the new one, whole, also after a power failure. The mode of a file that is
-// there already is kept; a new one is its owner's only.
+// there already is kept; a new one is its owner's only. What is there and is no snapshot, not
+// even a damaged one, is somebody's file and an error.
 func Save(path string, list []parts.Part) (err error) {
 	wrap := func(err error) error { return fmt.Errorf("write the snapshot %s: %w", path, err) }
 	mode := os.FileMode(0o600)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
+		if err := replaceable(path); err != nil {
+			return wrap(err)
+		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -57,6 +61,20 @@ func Save(path string, list []parts.Part) (err error) {
 	}
 	_ = f.Close() // it is synced
 	return syncFolder(filepath.Dir(path))
+}
+
+// replaceable tells a snapshot, or an empty file, from others by its first bytes.
+func replaceable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	start := make([]byte, 2)
+	if n, err := io.ReadFull(f, start); n > 0 && (err != nil || !Is(start)) {
+		return errors.New("the file that is there is no snapshot: give it another name")
+	}
+	return nil
 }
 
 // syncFolder makes a rename last. What cannot be opened for that (some network file

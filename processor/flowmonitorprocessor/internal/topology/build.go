@@ -29,11 +29,12 @@ func Build(t *Topology, blocks ServiceBlocks) *Index {
 			interfaces: make([]interfaceData, 1), instances: make([]instanceData, 1), owners: make([]string, 1),
 			extras: make([]InterfaceExtra, 1), k8s: make([]*K8S, 1), subnetList: make([]*SubnetNode, 1),
 		},
-		zones: map[string]*ZoneNode{}, tables: map[string]*RouteTableNode{}, owners: map[string]uint32{"": 0},
+		zones: map[string]*ZoneNode{}, tables: map[string]*RouteTableNode{}, owners: map[string]uint32{"": 0}, unnumbered: map[string]bool{},
 		nats: map[string]*NATGatewayNode{}, endpoints: map[string]*EndpointNode{}, peerings: map[string]*PeeringNode{},
 		transit: map[string]*TransitGatewayNode{}, lists: map[string][]netip.Prefix{}, gatewaysOf: map[string][]*VPCEndpoint{},
 	}
 	b.places()
+	b.onlyZoneNames()
 	b.hosts()
 	b.clusters()
 	b.endpointNodes()
@@ -67,6 +68,7 @@ type builder struct {
 	lists      map[string][]netip.Prefix
 	described  map[string]*AvailabilityZone
 	aliases    map[alias]string          // → zone id
+	unnumbered map[string]bool           // names of zones that somebody gives to a zone of unknown id
 	gatewaysOf map[string][]*VPCEndpoint // route table id → gateway endpoints that say it is theirs
 }
 

@@ -55,6 +55,37 @@ func (b *builder) nameZone(id, account, name string) {
 	}
 }
 
+// onlyZoneNames finds the names that mean one zone, whoever says them, and are all that
+// it is called.
+func (b *builder) onlyZoneNames() {
+	ids := map[string]map[string]bool{} // by name
+	for id, names := range b.x.zones {
+		for _, name := range names {
+			if ids[name] == nil {
+				ids[name] = map[string]bool{}
+			}
+			ids[name][id] = true
+		}
+	}
+	b.x.onlyNames = map[string]string{}
+	for name, zones := range ids {
+		for id := range zones {
+			if len(zones) == 1 && !b.unnumbered[name] && allCalled(b.x.zones[id], name) {
+				b.x.onlyNames[id] = name
+			}
+		}
+	}
+}
+
+func allCalled(names map[string]string, name string) bool {
+	for _, other := range names {
+		if other != name {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *builder) zoneOf(s *SubnetNode, m *Subnet) {
 	id := m.AvailabilityZoneID
 	if id == "" { // the owner's name may lead to the id
@@ -62,6 +93,7 @@ func (b *builder) zoneOf(s *SubnetNode, m *Subnet) {
 	}
 	if id == "" {
 		b.x.zoneNames[m.AvailabilityZone] = true
+		b.unnumbered[m.AvailabilityZone] = true
 		s.Zone = &ZoneNode{Region: s.VPC.Region, Type: zoneTypeOf(m.AvailabilityZone)}
 		return
 	}

@@ -39,6 +39,7 @@ type Index struct {
 	subnets   map[string]*SubnetNode
 	zones     map[string]map[string]string // zone id → account → its name of the zone; account "": everybody's
 	zoneNames map[string]bool              // names and ids
+	onlyNames map[string]string            // zone id → the name that all who name it give to it, and to no other
 	regions   map[string]bool
 	clusters  map[string][]EKSCluster
 
@@ -249,6 +250,11 @@ func (x *Index) ZoneName(s *SubnetNode, account string) string {
 	}
 	return names[""]
 }
+
+// OnlyZoneName gives the name of a subnet's zone where everybody whose names are known
+// calls it so, and no other zone: what the name means to a reader who has no other
+// account in mind. "" where there is none.
+func (x *Index) OnlyZoneName(s *SubnetNode) string { return x.onlyNames[s.Zone.ID] }
 
 // SameZone compares the zones of two subnets: by id, because names differ between
 // accounts; by name only where both are certainly the same account's. known is false when

@@ -62,6 +62,7 @@ func (c *checker) fail(path, format string, args ...any) {
 // index collects what a section defines by id and reports a second one of the same.
 func index[E, V any](c *checker, section, field string, list []E, prefix string, id func(*E) string, value func(*E) V) map[string]V {
 	m := make(map[string]V, len(list))
+	first := make(map[string]int, len(list))
 	for i := range list {
 		path := at(section, i) + "." + field
 		key := id(&list[i])
@@ -72,15 +73,19 @@ func index[E, V any](c *checker, section, field string, list []E, prefix string,
 			c.fail(path, "%q does not begin with %q", key, prefix)
 		}
 		if _, twice := m[key]; twice {
-			c.fail(path, "%q is defined twice", key)
+			c.fail(path, "%q is defined twice, before as %s", key, at(section, first[key]))
 			continue
 		}
-		m[key] = value(&list[i])
+		m[key], first[key] = value(&list[i]), i
 	}
 	return m
 }
 
 func at(section string, i int) string { return fmt.Sprintf("%s[%d]", section, i) }
+
+// differ compares two references that have to be the same. One that is missing or could not be
+// read is an error of its own, and not of whoever is compared with it.
+func differ(a, b string) bool { return a != "" && b != "" && a != b }
 
 func self[E any](e *E) *E { return e }
 
@@ -107,6 +112,7 @@ func (c *checker) zonesAndOwners() {
 	for i := range t.AvailabilityZones {
 		z, path := &t.AvailabilityZones[i], at("availability_zones", i)
 		c.region(path+".region_name", z.RegionName)
+		c.zoneForm(path+".zone_name", z.ZoneName, path+".zone_id", z.ZoneID, z.RegionName)
 		if first, ok := c.zones[z.ZoneID]; !ok {
 			c.zones[z.ZoneID] = z
 		} else if first.RegionName != z.RegionName || first.ZoneType != z.ZoneType {
@@ -223,7 +229,7 @@ func (c *checker) natGateways() {
 			c.inVPC(path+".vpc_id", g.VPCID)
 		case s == nil:
 			c.fail(path+".subnet_id", "subnet %q is not defined in 'subnets'", g.SubnetID)
-		case g.VPCID != "" && g.VPCID != s.VPCID:
+		case differ(g.VPCID, s.VPCID):
 			c.fail(path+".vpc_id", "subnet %q is in VPC %q, not %q", g.SubnetID, s.VPCID, g.VPCID)
 		}
 		for j, a := range g.NATGatewayAddresses {
@@ -252,7 +258,7 @@ func (c *checker) endpoints() {
 			n := c.eni[id]
 			if n == nil {
 				c.fail(p, "network interface %q is not defined in 'network_interfaces'", id)
-			} else if s := c.subnet[n.SubnetID]; s != nil && e.VPCID != "" && s.VPCID != e.VPCID {
+			} else if s := c.subnet[n.SubnetID]; s != nil && differ(s.VPCID, e.VPCID) {
 				c.fail(p, "network interface %q is in VPC %q, not %q", id, s.VPCID, e.VPCID)
 			}
 		}
@@ -277,7 +283,7 @@ func (c *checker) subnetIDs(path string, ids []string, vpc string) {
 		p := fmt.Sprintf("%s[%d]", path, j)
 		if s := c.subnet[id]; s == nil {
 			c.fail(p, "subnet %q is not defined in 'subnets'", id)
-		} else if vpc != "" && s.VPCID != vpc {
+		} else if differ(s.VPCID, vpc) {
 			c.fail(p, "subnet %q is in VPC %q, not %q", id, s.VPCID, vpc)
 		}
 	}

@@ -109,6 +109,9 @@ func (c *checker) subnetZone(path string, s *Subnet, v *VPC) {
 		c.fail(path, "the field 'availability_zone_id' or 'availability_zone' is required")
 		return
 	}
+	if v != nil {
+		c.zoneForm(path+".availability_zone", s.AvailabilityZone, path+".availability_zone_id", s.AvailabilityZoneID, v.Region)
+	}
 	if len(c.zones) == 0 {
 		return // zones are only named, not described
 	}
@@ -132,7 +135,7 @@ func (c *checker) subnetZone(path string, s *Subnet, v *VPC) {
 	if zone == nil {
 		zone = byName
 	}
-	if v != nil && v.Region != "" && zone.RegionName != "" && zone.RegionName != v.Region {
+	if v != nil && differ(zone.RegionName, v.Region) {
 		c.fail(path+".availability_zone_id", "zone %q is in region %q, VPC %q in %q", zone.ZoneID, zone.RegionName, v.VPCID, v.Region)
 	}
 }
@@ -155,9 +158,10 @@ func (c *checker) zoneByName(account, name string) *AvailabilityZone {
 	return shared
 }
 
+// covered tells whether one of the blocks contains p, or could: one that could not be read has its own error.
 func covered(blocks []netip.Prefix, p netip.Prefix) bool {
 	for _, b := range blocks {
-		if b.Contains(p.Addr()) && b.Bits() <= p.Bits() {
+		if !b.IsValid() || b.Contains(p.Addr()) && b.Bits() <= p.Bits() {
 			return true
 		}
 	}
@@ -183,7 +187,7 @@ func (c *checker) interfaces() {
 				c.fail(path+".subnet_id", "subnet %q is not defined in 'subnets'", n.SubnetID)
 			}
 			s = &Subnet{}
-		} else if n.VPCID != "" && n.VPCID != s.VPCID {
+		} else if differ(n.VPCID, s.VPCID) {
 			c.fail(path+".vpc_id", "subnet %q is in VPC %q, not %q", n.SubnetID, s.VPCID, n.VPCID)
 		}
 		own := func(field string, family int, list []netip.Addr) {

@@ -56,7 +56,7 @@ func (c *checker) peerInfo(path string, info *PeeringVPCInfo) {
 	for j, b := range info.CIDRBlocks {
 		c.prefix(path+"."+at("cidr_blocks", j), b, 0)
 	}
-	if v := c.vpc[info.VPCID]; v != nil && info.Region != "" && info.Region != v.Region {
+	if v := c.vpc[info.VPCID]; v != nil && differ(info.Region, v.Region) {
 		c.fail(path+".region", "VPC %q is in region %q, not %q", v.VPCID, v.Region, info.Region)
 	}
 }
@@ -235,7 +235,7 @@ func (c *checker) attachment(path string, g *TransitGateway, a *TransitGatewayAt
 			return // a VPC of others
 		}
 		c.subnetIDs(path+".subnet_ids", a.SubnetIDs, a.ResourceID)
-		if g.Region != "" && v.Region != g.Region {
+		if differ(v.Region, g.Region) {
 			c.fail(path+".resource_id", "VPC %q is in region %q, the transit gateway in %q", v.VPCID, v.Region, g.Region)
 		}
 	case AttachmentPeering:

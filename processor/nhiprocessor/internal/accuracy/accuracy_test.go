@@ -4,6 +4,10 @@
 package accuracy_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -43,6 +47,98 @@ func TestTheVerdictsAreRight(t *testing.T) {
 	assert.Zero(t, total.Clean.Hits)
 }
 
+// Healthy paths lose unlike, and some pairs have more to say than all others: neither is a fault, and
+// faults are found beside.
+func TestWhatHealthyPathsDifferByIsNoFault(t *testing.T) {
+	noise := accuracy.Noise{Rate: 0.001, Burst: 3, Pairs: 0.75, Categories: 10}
+	for name, shape := range map[string]accuracy.Shape{
+		"pairs and categories lose unlike":                    {},
+		"and one flow within a subnet is five times all else": {Elephant: 5},
+		"and subnets replicate":                               {Replication: 20},
+		"and both":                                            {Elephant: 5, Replication: 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.01, Burst: 3, Segments: 120_000, Noise: noise}
+			c.Shape.Elephant, c.Shape.Replication = shape.Elephant, shape.Replication
+			s := accuracy.Run(c, accuracy.DefaultPlan, 700, 4, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+			assert.Greater(t, s.Clean.Of, 500)
+			assert.Zero(t, s.Clean.Hits, "clean windows are degraded")
+			other := s.AllOther()
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s.Recall.Of, 20)
+			assert.GreaterOrEqual(t, s.Recall.Rate(), 0.99)
+		})
+	}
+}
+
+// absurd plays windows in some of which one row is what cannot be.
+type absurd struct {
+	accuracy.Method
+	window int
+	make   func(o *accuracy.Observed)
+}
+
+func (a *absurd) Decide(window []accuracy.Observed) map[string]accuracy.Answer {
+	if a.window++; a.window == 6 || a.window == 17 || a.window == 30 {
+		window = slices.Clone(window)
+		for i := range window {
+			if window[i].Segments > 0 && window[i].Flow.Server.Service == "" {
+				a.make(&window[i])
+				break
+			}
+		}
+	}
+	return a.Method.Decide(window)
+}
+
+func TestOneAbsurdRowPoisonsNothing(t *testing.T) {
+	for name, change := range map[string]func(o *accuracy.Observed){
+		"segments":                   func(o *accuracy.Observed) { o.Segments = 1 << 50 },
+		"segments that a link bears": func(o *accuracy.Observed) { o.Segments = 1 << 36 },
+		"all of them lost":           func(o *accuracy.Observed) { o.Segments, o.Lost = 1<<36, 1<<36 },
+		"half of them lost":          func(o *accuracy.Observed) { o.Segments, o.Lost = 1<<50, 1<<49 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{
+				Shape: small, Network: accuracy.AZPair, Other: accuracy.HostInterface, Loss: 0.01, Burst: 3, Segments: 120_000,
+				Noise: accuracy.Noise{Rate: 0.0005, Burst: 3},
+			}
+			with := func() accuracy.Method { return &absurd{Method: accuracy.NewNHI(), make: change} }
+			s := accuracy.Run(c, accuracy.DefaultPlan, 800, 3, []accuracy.Maker{with, accuracy.NewNHI}, nil)
+			assert.Zero(t, s[0].Clean.Hits, "clean windows are degraded")
+			other := s[0].AllOther()
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s[0].Recall.Of, 20)
+			assert.GreaterOrEqual(t, s[0].Recall.Rate(), s[1].Recall.Rate()-0.1, "one window of ten has the absurd row")
+			assert.GreaterOrEqual(t, s[0].Judged.Rate(), s[1].Judged.Rate()-0.05)
+		})
+	}
+}
+
+// Where two hosts have one connection, one bad path of four is some pairs of hosts, and the others are
+// clean: still the network's, and no host's. Faults of hosts stay theirs.
+func TestOneBadPathOfFewConnectionsIsTheNetworks(t *testing.T) {
+	for _, conns := range []int{1, 2} {
+		for i, other := range []accuracy.Kind{accuracy.HostInterface, accuracy.Receiver, accuracy.FlashTier} {
+			t.Run(fmt.Sprintf("%d connection(s), then %s", conns, other), func(t *testing.T) {
+				t.Parallel()
+				c := accuracy.Cell{
+					Shape:   accuracy.Shape{Hosts: 16, AZs: 2, VPCs: 1, Even: true, Conns: conns},
+					Network: accuracy.OnePath, Other: other, Loss: 0.025, Burst: 3, Segments: 120_000, Noise: accuracy.Noise{Rate: 0.0005, Burst: 3},
+				}
+				s := accuracy.Run(c, accuracy.DefaultPlan, 900+10*i, 6, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+				assert.Greater(t, s.Recall.Of, 20)
+				assert.GreaterOrEqual(t, s.Recall.Rate(), 0.9)
+				assert.Zero(t, s.Clean.Hits)
+				others := s.AllOther()
+				assert.Zero(t, others.Hits, "%s sets the indicator", other)
+			})
+		}
+	}
+}
+
 // The published methods do worse on the same windows, so that the scorer can tell.
 func TestTheBaselinesAreTold(t *testing.T) {
 	c := accuracy.Cell{
@@ -76,6 +172,26 @@ func TestATraceHasTheScoreOfItsRun(t *testing.T) {
 	assert.Equal(t, want.Cleared, got[0].Cleared)
 	assert.InDelta(t, want.Clean.Of, got[0].Clean.Of, 4, "the last window may not be over")
 	assert.Equal(t, want.Clean.Hits, got[0].Clean.Hits)
+}
+
+// A truth of windows that the processor does not have would be compared with nothing.
+func TestATruthThatIsNotAlignedToWindowsIsAnError(t *testing.T) {
+	for _, tt := range []struct{ name, truth, want string }{
+		{"not aligned", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571327000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571327000000000 is not aligned to 'window_seconds' (60): set it to a multiple of it, such as 1767571380000000000"},
+		{"with a gap", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571380000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571380000000000 does not follow on that of the window before (1767571260000000000)"},
+		{"twice", `{"window_seconds":60,"windows":[{"end_unix_nano":1767571260000000000},{"end_unix_nano":1767571260000000000}]}`,
+			"window 1: 'end_unix_nano' 1767571260000000000 does not follow"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "truth.json"), []byte(tt.truth), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "points.jsonl"), nil, 0o600))
+			_, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), nil)
+			assert.ErrorContains(t, err, tt.want)
+		})
+	}
 }
 
 // Bounds of Clopper and Pearson, compared with published values: none of 60,000, and one of ten

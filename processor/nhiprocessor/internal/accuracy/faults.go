@@ -57,6 +57,12 @@ func (k Kind) Causes() []string {
 // Network says whether the fault is the network's.
 func (k Kind) Network() bool { return slices.Contains(NetworkKinds, k) }
 
+// turns and restart are how a deployment goes on: in how many parts, and for how many windows each.
+const (
+	turns   = 5
+	restart = 2
+)
+
 // Fault is one condition.
 type Fault struct {
 	Kind       Kind
@@ -67,6 +73,9 @@ type Fault struct {
 	DelayLeast float64 // s
 	Resets     float64 // share of connections
 	SlowReader bool
+	Crowd      float64 // how many times its own traffic somebody gets
+	also       *Fault  // something else that comes with it
+	now        int     // which of its windows is played
 	// hits gives the share of a direction's traffic that is concerned; onPath ≥ 0: only the
 	// connections on that path.
 	hits   func(f *Flow, atClient bool) bool
@@ -122,7 +131,7 @@ func sentTo(hosts ...*Host) func(*Flow, bool) bool {
 
 // Inject makes a fault of a kind somewhere in a fleet, nil when the fleet has no place for it.
 func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
-	fault := &Fault{Kind: kind, Loss: loss, Burst: burst, onPath: -1}
+	fault := &Fault{Kind: kind, Loss: loss, Burst: burst, Crowd: 8, onPath: -1}
 	component := func(kind string) string {
 		var all []string
 		for _, flow := range f.Flows {
@@ -239,10 +248,14 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 			return 1
 		}
 	case Deploy:
-		// All hosts of a tier, one after the other; what was on the way is sent again.
+		// All hosts of a tier, a fifth of them at a time, each for two windows; what was on the way is sent
+		// again. Resets are what the clients see of it.
 		tier := rng.IntN(tiers)
-		fault.Loss, fault.Burst, fault.Resets = 0.0002, 1, 0.3
-		fault.hits = func(fl *Flow, _ bool) bool { return fl.Server.Service == "" && fl.Server.Tier == tier }
+		fault.Loss, fault.Burst = 0.0002, 1
+		fault.hits = func(fl *Flow, _ bool) bool {
+			return fl.Server.Service == "" && fl.Server.Tier == tier && fl.Server.index%turns == fault.now/restart%turns
+		}
+		fault.also = &Fault{Kind: kind, Resets: 0.3, onPath: -1, hits: func(fl *Flow, atClient bool) bool { return atClient && fault.hits(fl, atClient) }}
 	case FlashCrowd:
 		h := host()
 		fault.hits = at(h)
@@ -251,12 +264,12 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		fault.Components = []string{instance(h)}
 		fault.load = func(fl *Flow) float64 {
 			if fl.Server == h {
-				return 8
+				return fault.Crowd
 			}
 			return 1
 		}
 	case FlashTier:
-		// Every server of a tier gets eight times its load, and drops what it cannot bear.
+		// Every server of a tier gets a multiple of its load, and drops what it cannot bear.
 		tier := rng.IntN(tiers)
 		crowd := func(fl *Flow) bool { return fl.Server.Service == "" && fl.Server.Tier == tier }
 		fault.hits = func(fl *Flow, _ bool) bool { return crowd(fl) }
@@ -264,7 +277,7 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		fault.Burst = max(burst, 3)
 		fault.load = func(fl *Flow) float64 {
 			if crowd(fl) {
-				return 8
+				return fault.Crowd
 			}
 			return 1
 		}

@@ -15,6 +15,12 @@ type Cell struct {
 	Segments float64 // through the faulty component, a window
 	Noise    Noise
 	Ramp     int // windows over which a fault grows to its full size; 0: at once
+	// Resets is the share of connections that end reset at both ends while the network's fault holds, as
+	// those of applications do that time out.
+	Resets float64
+	// Load is how many times the usual traffic there is on the faulty component while the network's fault
+	// holds, and Crowd how many times its own a flash crowd brings; 0: the same, and eight times.
+	Load, Crowd float64
 }
 
 // Plan says how long the parts of a run are: clean, the network's fault, clean, another fault.
@@ -48,10 +54,23 @@ func play(c Cell, plan Plan, seed uint64, methods []Method, tell func(monitor st
 	f := Build(c.Shape, seed)
 	var network, other *Fault
 	if c.Network != "" {
-		network = f.Inject(c.Network, c.Loss, c.Burst, rng)
+		if network = f.Inject(c.Network, c.Loss, c.Burst, rng); network != nil {
+			network.Resets = c.Resets
+			if c.Load > 0 {
+				network.load = func(fl *Flow) float64 {
+					if network.hits(fl, true) || network.hits(fl, false) {
+						return c.Load
+					}
+					return 1
+				}
+			}
+		}
 	}
 	if c.Other != "" {
 		other = f.Inject(c.Other, c.Loss, c.Burst, rng)
+		if other != nil && c.Crowd > 0 {
+			other.Crowd = c.Crowd
+		}
 	}
 	scaleBy := network
 	if scaleBy == nil {
@@ -77,6 +96,7 @@ func play(c Cell, plan Plan, seed uint64, methods []Method, tell func(monitor st
 		for i := range part.windows {
 			var faults []*Fault
 			if part.fault != nil {
+				part.fault.now = i
 				fault := *part.fault
 				if c.Ramp > 0 && i < c.Ramp {
 					share := float64(i+1) / float64(c.Ramp)
@@ -85,6 +105,9 @@ func play(c Cell, plan Plan, seed uint64, methods []Method, tell func(monitor st
 					fault.DelayLeast *= share
 				}
 				faults = []*Fault{&fault}
+				if fault.also != nil {
+					faults = append(faults, fault.also)
+				}
 			}
 			window := t.window(index, faults)
 			index++

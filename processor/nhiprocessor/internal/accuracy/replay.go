@@ -43,6 +43,9 @@ func ScoreTrace(dir string, factory processor.Factory, others []Maker) ([]*Score
 		return nil, fmt.Errorf("%s: 'window_seconds' and 'windows' are needed", filepath.Join(dir, truthFile))
 	}
 	window := time.Duration(truth.WindowSeconds) * time.Second
+	if err := truth.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, truthFile), err)
+	}
 	r := &replay{window: window, said: map[int64]map[string]Answer{}, read: map[int64]*rebuilt{}, flows: map[string]*Flow{}, hosts: map[string]*Host{}}
 	if err := r.run(dir, factory); err != nil {
 		return nil, err

@@ -45,6 +45,11 @@ type Shape struct {
 	Tiered           bool    // each subnet holds one tier, else each holds all tiers
 	Services         bool
 	Even             bool // the same number of hosts in each subnet
+	Conns            int  // connections of each flow; 0: 1 to 32, to a service 1 to 16
+	// Replication is how many times more the hosts of a subnet say to each other, where it is more than one.
+	Replication float64
+	// Elephant is a flow within a subnet of so many times the segments of all others, where it is more than nothing.
+	Elephant float64
 }
 
 // EqualCostPaths is how many paths there are between two subnets. A connection keeps its own.
@@ -76,7 +81,11 @@ func Build(s Shape, seed uint64) *Fleet {
 	if s.Services {
 		f.addServices(s)
 	}
+	f.addElephant(s)
 	monitors := map[string]bool{}
+	if s.Conns > 0 {
+		f.connections(s.Conns)
+	}
 	for _, flow := range f.Flows {
 		for _, names := range flow.Monitors {
 			for _, n := range names {
@@ -156,6 +165,9 @@ func (f *Fleet) add(s Shape, c, o *Host) {
 		size = min(math.Pow(1-f.rng.Float64(), -1/s.Tail), 50)
 	}
 	size *= c.Weight * o.Weight
+	if c.Subnet == o.Subnet && s.Replication > 1 {
+		size *= s.Replication
+	}
 	flow := &Flow{Client: c, Server: o, Up: size * 20, Down: size * 100, Conns: 1 + f.rng.IntN(32)}
 	var via []string
 	if c.VPC != o.VPC {
@@ -245,6 +257,34 @@ func (f *Fleet) addServices(s Shape) {
 				f.finish(flow)
 			}
 		}
+	}
+}
+
+// connections gives each flow so many.
+func (f *Fleet) connections(n int) {
+	for _, flow := range f.Flows {
+		flow.Conns, flow.PathOf = n, make([]uint8, n)
+		for i := range flow.PathOf {
+			flow.PathOf[i] = uint8(f.rng.IntN(EqualCostPaths))
+		}
+	}
+}
+
+// addElephant lets one of the flows within a subnet outgrow all others: a backup, or a new replica.
+func (f *Fleet) addElephant(s Shape) {
+	if s.Elephant <= 0 {
+		return
+	}
+	total := 0.0
+	var elephant *Flow
+	for _, flow := range f.Flows {
+		total += flow.Up + flow.Down
+		if elephant == nil && flow.Client.Subnet == flow.Server.Subnet && flow.Category == flowattr.CategoryIntraAZ {
+			elephant = flow
+		}
+	}
+	if elephant != nil {
+		elephant.Up = s.Elephant * total
 	}
 }
 

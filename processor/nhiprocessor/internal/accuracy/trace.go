@@ -6,6 +6,7 @@ package accuracy
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,22 @@ const (
 type TraceTruth struct {
 	WindowSeconds int           `json:"window_seconds"`
 	Windows       []TraceWindow `json:"windows"` // in their order, without gaps
+}
+
+// check says what of the windows cannot be scored: the processor's are aligned to the length of a window, since
+// 1970, and a truth of others would be compared with nothing.
+func (t *TraceTruth) check() (err error) {
+	length := int64(t.WindowSeconds) * int64(time.Second)
+	for i, w := range t.Windows {
+		if w.End%length != 0 {
+			err = errors.Join(err, fmt.Errorf("window %d: 'end_unix_nano' %d is not aligned to 'window_seconds' (%d): set it to a multiple of it, such as %d",
+				i, w.End, t.WindowSeconds, (w.End/length+1)*length))
+		} else if i > 0 && t.Windows[i-1].End%length == 0 && w.End != t.Windows[i-1].End+length {
+			err = errors.Join(err, fmt.Errorf("window %d: 'end_unix_nano' %d does not follow on that of the window before (%d): list every window in order, without gaps",
+				i, w.End, t.Windows[i-1].End))
+		}
+	}
+	return err
 }
 
 // TraceWindow is what is true of one window. Monitors that are not named are clean, and scored.

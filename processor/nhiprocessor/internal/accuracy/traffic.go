@@ -6,6 +6,8 @@ package accuracy
 import (
 	"math"
 	"math/rand/v2"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 )
 
 // Noise is the background that healthy networks have: losses of a two-state chain (Gilbert
@@ -13,6 +15,29 @@ import (
 type Noise struct {
 	Rate  float64
 	Burst float64 // mean length, at least 1
+	// Pairs is the standard deviation of the logarithm of each flow's own rate, whose mean is Rate: of
+	// nine flows in ten, the worst loses e^(3.3 Pairs) times as much as the best.
+	Pairs float64
+	// Categories is how many times less is lost within a zone, where it is more than one; between
+	// zones it is the root of that.
+	Categories float64
+}
+
+// of gives the flow's own rate.
+func (n Noise) of(f *Flow, rng *rand.Rand) float64 {
+	rate := n.Rate
+	if n.Pairs > 0 {
+		rate *= math.Exp(n.Pairs*rng.NormFloat64() - n.Pairs*n.Pairs/2)
+	}
+	if n.Categories > 1 {
+		switch f.Category {
+		case flowattr.CategoryIntraAZ:
+			rate /= n.Categories
+		case flowattr.CategoryInterAZ:
+			rate /= math.Sqrt(n.Categories)
+		}
+	}
+	return rate
 }
 
 // buckets are those of the receiver's histograms: scale 2, from 2⁻¹⁶ s.
@@ -58,10 +83,19 @@ type traffic struct {
 	rng    *rand.Rand
 	out    []Observed
 	active []bool
+	rates  map[*Flow]float64 // of the noise, where flows differ
 }
 
 func newTraffic(f *Fleet, n Noise, seed uint64) *traffic {
-	return &traffic{fleet: f, noise: n, rng: rand.New(rand.NewPCG(seed, 0x74726166666963)), active: make([]bool, len(f.Hosts))}
+	t := &traffic{fleet: f, noise: n, rng: rand.New(rand.NewPCG(seed, 0x74726166666963)), active: make([]bool, len(f.Hosts))}
+	if n.Pairs > 0 || n.Categories > 1 {
+		rng := rand.New(rand.NewPCG(seed, 0x6e6f697365))
+		t.rates = make(map[*Flow]float64, len(f.Flows))
+		for _, flow := range f.Flows {
+			t.rates[flow] = n.of(flow, rng)
+		}
+	}
+	return t
 }
 
 // day is the length of the diurnal wave in windows. Load swings by half.
@@ -122,7 +156,11 @@ func (t *traffic) observe(flow *Flow, atClient bool, load float64, faults []*Fau
 			}
 		}
 	}
-	lose(1, t.noise.Rate, t.noise.Burst, all)
+	noise := t.noise.Rate
+	if t.rates != nil {
+		noise = t.rates[flow]
+	}
+	lose(1, noise, t.noise.Burst, all)
 	rtt, resets, slow := flow.RTT, 0.0, false
 	for _, f := range faults {
 		share, conns := f.shareOf(flow, atClient)

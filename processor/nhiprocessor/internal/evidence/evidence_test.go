@@ -383,8 +383,8 @@ func TestMergeIsAssociativeAndCommutative(t *testing.T) {
 		got.Merge(parts[i])
 	}
 	require.Len(t, got.Rows, len(whole.Rows))
-	for k, c := range whole.Rows {
-		assert.Equal(t, c, got.Rows[k])
+	for _, r := range whole.Rows {
+		assert.Equal(t, r.Counts, got.Row(r.Key, 0))
 	}
 	assert.Equal(t, whole.Extra, got.Extra)
 	assert.Equal(t, whole.RTT["m"].Count(), got.RTT["m"].Count())

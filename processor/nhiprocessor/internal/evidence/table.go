@@ -75,8 +75,10 @@ type Class struct {
 	Service    string   // "" for none
 	Palindrome bool     // both ends are the same place, for instance one subnet
 	Mark       Mark
-	key        string
-	refs       int
+	// Memory is what the one reader of windows knows of the class; it goes with it.
+	Memory any
+	key    string
+	refs   int
 }
 
 // Order compares classes so that the outcome depends on their names only.

@@ -26,6 +26,11 @@ const (
 	// in a row, and 25 are bursts of 13.
 	minDispersion, maxDispersion = 1.25, 25
 
+	// outlier is how many times the losses that count in the background a row has at most where the
+	// dispersion is estimated. There the rows with most losses are what is looked for: forty losses, four
+	// times the least that is limited, come in bursts of ten by chance once in seventy.
+	outlier = 4
+
 	// memory is how many windows the baseline remembers: enough to average bursts, few
 	// enough to follow a working day (a quarter of an hour of windows of one minute).
 	memory = 16
@@ -71,12 +76,12 @@ func (b *Baseline) burstiness() float64 {
 func (b *Baseline) look(p *Problem, e *Explanation) {
 	b.currentSq, b.current = 0, 0
 	for i := range p.Rows {
-		rate := e.Background
+		rate, lost := e.Background, min(p.Rows[i].Lost, outlier*e.mostLost)
 		if e.Blame[i] >= 0 {
-			rate = e.Suspects[e.Blame[i]].Rate
+			rate, lost = e.Suspects[e.Blame[i]].Rate, p.Rows[i].Lost
 		}
 		mean := p.Rows[i].Segments * rate
-		d := p.Rows[i].Lost - mean
+		d := lost - mean
 		b.currentSq += d * d
 		b.current += mean
 	}
@@ -90,11 +95,27 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 	b.expected = (b.expected + b.current) * keep
 	b.currentSq, b.current = 0, 0
 	var n, k float64
+	clean, blamed := make([]unit, len(p.Classes)), make([]unit, len(p.Classes))
 	for i := range p.Rows {
+		r := &p.Rows[i]
+		of := blamed
 		if e.Blame[i] < 0 {
-			n += p.Rows[i].Segments
-			k += p.Rows[i].Lost
+			of = clean
+			n += r.Segments
+			k += min(r.Lost, e.mostLost)
 		}
+		if r.Class >= 0 {
+			of[r.Class].n += r.Segments
+			of[r.Class].k += min(r.Lost, e.mostLost)
+		}
+	}
+	for c := range p.Classes {
+		p.Classes[c].Usual.learn(clean[c], blamed[c])
+	}
+	if b.windows > 0 && n > b.segments+priorSegments {
+		// A window is no more than all that were before.
+		k *= (b.segments + priorSegments) / n
+		n = b.segments + priorSegments
 	}
 	before := b.lost / b.segments
 	b.segments = (b.segments + n) * keep

@@ -32,9 +32,12 @@ func (s *search) blameRows(c *candidate, suspect *Suspect) {
 		s.blame[i] = at
 		suspect.Rows = append(suspect.Rows, i)
 		r := &s.p.Rows[i]
-		s.cs.remove(i, r)
+		usual, over := r.Segments*r.usual(s.usuals), max(r.Lost-s.mostLost, 0)
+		s.cs.remove(i, r, usual, over)
 		s.n -= r.Segments
 		s.k -= r.Lost
+		s.usual -= usual
+		s.over -= over
 	}
 	s.suspects = append(s.suspects, *suspect)
 }

@@ -21,6 +21,8 @@ type candidate struct {
 	directed   bool  // the components are to blame in one direction
 	rows       []int32
 	n, k       float64 // of the rows that nothing is blamed for yet
+	usual      float64 // losses that are usual for them
+	over       float64 // losses that a row has over what counts in the background
 	size       int32   // rows
 	slot       int32   // the first of those joined; the others follow it in candidates.next
 	described  bool
@@ -239,12 +241,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-func newCandidates(p *Problem) *candidates {
+func newCandidates(p *Problem, usual []float64) *candidates {
 	s := newSlots(p)
 	type sum struct {
 		hash, hash2 uint64
 		rows        int32
-		n, k        float64
+		n, k, usual float64
 	}
 	sums := make([]sum, s.all)
 	cs := &candidates{start: make([]int32, len(p.Rows)+1), ofRow: make([]int32, 0, 16*len(p.Rows))}
@@ -256,6 +258,7 @@ func newCandidates(p *Problem) *candidates {
 		cs.start[i+1] = int32(len(cs.ofRow))
 		h := mix(uint64(i))
 		h2 := mix(h)
+		u := r.Segments * r.usual(usual)
 		for _, slot := range cs.ofRow[cs.start[i]:] {
 			m := &sums[slot]
 			m.hash += h
@@ -263,6 +266,7 @@ func newCandidates(p *Problem) *candidates {
 			m.rows++
 			m.n += r.Segments
 			m.k += r.Lost
+			m.usual += u
 		}
 	}
 
@@ -292,7 +296,7 @@ func newCandidates(p *Problem) *candidates {
 			if kind == Network {
 				cs.network++
 			}
-			cs.all = append(cs.all, candidate{kind: kind, class: -1, size: m.rows, slot: int32(slot), n: m.n, k: m.k})
+			cs.all = append(cs.all, candidate{kind: kind, class: -1, size: m.rows, slot: int32(slot), n: m.n, k: m.k, usual: m.usual})
 			last = append(last, int32(slot))
 		} else {
 			cs.next[last[c]] = int32(slot)
@@ -358,32 +362,45 @@ func (cs *candidates) describe(c *candidate) {
 
 // count sums up the rows of each candidate anew. The rows may have other counts than those that
 // the candidates were listed for, but have to be the same.
-func (cs *candidates) count(p *Problem) {
+func (cs *candidates) count(p *Problem, usual []float64) {
 	if cs.counted {
 		cs.counted = false
 		return
 	}
 	for i := range cs.all {
 		c := &cs.all[i]
-		c.n, c.k, c.rejected = 0, 0, false
+		c.n, c.k, c.usual, c.over, c.rejected = 0, 0, 0, 0, false
 	}
 	for i := range p.Rows {
 		n, k := p.Rows[i].Segments, p.Rows[i].Lost
+		u := n * p.Rows[i].usual(usual)
 		for _, c := range cs.ofRow[cs.start[i]:cs.start[i+1]] {
 			if c >= 0 {
 				cs.all[c].n += n
 				cs.all[c].k += k
+				cs.all[c].usual += u
 			}
 		}
 	}
 }
 
+// over tells the candidates of losses of a row that do not count in the background.
+func (cs *candidates) over(row int32, losses float64) {
+	for _, c := range cs.ofRow[cs.start[row]:cs.start[row+1]] {
+		if c >= 0 {
+			cs.all[c].over += losses
+		}
+	}
+}
+
 // remove takes a row out of the sums of all candidates.
-func (cs *candidates) remove(row int32, r *Row) {
+func (cs *candidates) remove(row int32, r *Row, usual, over float64) {
 	for _, c := range cs.ofRow[cs.start[row]:cs.start[row+1]] {
 		if c >= 0 {
 			cs.all[c].n -= r.Segments
 			cs.all[c].k -= r.Lost
+			cs.all[c].usual -= usual
+			cs.all[c].over -= over
 		}
 	}
 }

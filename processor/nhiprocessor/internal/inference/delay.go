@@ -17,7 +17,7 @@ const (
 	slowShare = 0.5
 )
 
-// ReviewDelay is ExplainDelay for two windows together, in which a pair counts twice. Chance has to be
+// ReviewDelay is ExplainDelay for several windows together, in each of which a pair counts. Chance has to be
 // rarer, as one such finding suffices for a verdict.
 func ReviewDelay(p *Problem, falseAlarms float64) *Explanation {
 	return ExplainDelay(p, falseAlarms/reviewed)
@@ -26,5 +26,5 @@ func ReviewDelay(p *Problem, falseAlarms float64) *Explanation {
 // ExplainDelay finds what is to blame for slow pairs of hosts. Of a row, Segments is 1 and Lost
 // says whether the pair is slow.
 func ExplainDelay(p *Problem, falseAlarms float64) *Explanation {
-	return explain(p, newCandidates(p), falseAlarms, expectedPairs, expectedPairs*expectedSlow, delayDispersion, delayDispersion, matter{excess: slowShare, ratio: minRatio})
+	return explain(p, newCandidates(p, nil), nil, falseAlarms, expectedPairs, expectedPairs*expectedSlow, delayDispersion, delayDispersion, matter{excess: slowShare, ratio: minRatio})
 }

@@ -46,6 +46,9 @@ type search struct {
 	dispersion      float64 // that is assumed before loss is held against anybody
 	burstiness      float64 // that is likeliest, by which a lack of loss is judged
 	n, k            float64 // rows that nothing is blamed for
+	usual, over     float64 // what they usually lose, and losses that do not count in the background
+	usuals          []float64
+	mostLost        float64
 	priorN, priorK  float64
 	blame           []int32
 	likelihoodLevel float64
@@ -69,7 +72,7 @@ var lossMatters = matter{excess: minExcess, ratio: minRatio}
 // Explain finds what is to blame for the loss of a window. falseAlarms is the wanted rate
 // of verdicts that chance alone leads to. The baseline is read and, with the outcome, advanced.
 func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
-	e := b.explain(p, falseAlarms, newCandidates(p))
+	e := b.explain(p, falseAlarms, newCandidates(p, usuals(p)))
 	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
@@ -91,20 +94,21 @@ func (b *Baseline) explain(p *Problem, falseAlarms float64, cs *candidates) *Exp
 	b.currentSq, b.current = 0, 0
 	dispersion := b.dispersion()
 	segments, lost := b.expectation()
-	e := explain(p, cs, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
+	usual := usuals(p)
+	e := explain(p, cs, usual, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
 	// When what is left is burstier than assumed, everything was too sure: once more.
 	b.look(p, e)
 	if d := b.dispersion(); d > dispersion {
-		e = explain(p, cs, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
+		e = explain(p, cs, usual, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
 	}
 	return e
 }
 
-func explain(p *Problem, cs *candidates, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
-	cs.count(p)
+func explain(p *Problem, cs *candidates, usual []float64, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
+	cs.count(p, usual)
 	s := &search{
 		p: p, cs: cs, rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
-		priorN: priorN, priorK: priorK,
+		priorN: priorN, priorK: priorK, usuals: usual, mostLost: mostLost(p.Rows),
 		blame:    make([]int32, len(p.Rows)),
 		unitOf:   make([]int32, len(p.Hosts)),
 		hostSums: make([]unit, len(p.Hosts)),
@@ -120,12 +124,17 @@ func explain(p *Problem, cs *candidates, falseAlarms, priorN, priorK, dispersion
 		s.blame[i] = -1
 		s.n += p.Rows[i].Segments
 		s.k += p.Rows[i].Lost
+		s.usual += p.Rows[i].Segments * p.Rows[i].usual(usual)
+		if over := p.Rows[i].Lost - s.mostLost; over > 0 {
+			s.over += over
+			cs.over(int32(i), over)
+		}
 	}
 	for len(s.suspects) < maxSuspects && (s.next() || s.lookCloser()) {
 	}
 	return &Explanation{
 		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, Doubtful: s.best >= doubt,
-		Background: (s.k + s.priorK) / (s.n + s.priorN), rate: falseAlarms, level: s.networkLevel, matter: m,
+		Background: (s.k - s.over + s.priorK) / (s.n + s.priorN), mostLost: s.mostLost, rate: falseAlarms, level: s.networkLevel, matter: m,
 		candidates: cs,
 	}
 }

@@ -58,7 +58,7 @@ func (s *search) independent(c *candidate) bool {
 		}
 		switch {
 		case a.n*rate < unitBursts*(s.burstiness+1)/2: // says nothing
-		case a.k >= a.n*rate/2 && lossTail(a.k, a.n*s.priorK/s.priorN, s.dispersion) <= ownLevel:
+		case a.k >= a.n*rate/2 && lossTail(a.k, a.n*max(s.priorK/s.priorN, usualOf(s.usuals, at.class)), s.dispersion) <= ownLevel:
 			lossy[at.host] = true
 		default:
 			quiet[at.host] = true

@@ -17,12 +17,14 @@ type Problem struct {
 // Row is what one host sent to another along one path.
 type Row struct {
 	Segments, Lost float64
-	Local, Remote  int32
-	Class          int32
-	Path           int32
-	Service        int32
-	Forward        bool // along the class, not against it
-	Role           Role
+	// Connections that sent, and of those the ones that retransmitted; 0 when not told.
+	Active, Retransmitting float32
+	Local, Remote          int32
+	Class                  int32
+	Path                   int32
+	Service                int32
+	Forward                bool // along the class, not against it
+	Role                   Role
 }
 
 // Role says which end opened the connections.
@@ -46,6 +48,8 @@ type Path struct {
 type Class struct {
 	Components []int32 // none twice
 	Palindrome bool    // both ends are the same place
+	// Usual is what is known of the class from earlier windows, nil for nothing. It learns of the window.
+	Usual *Usual
 }
 
 // sides gives the hosts at the first and at the second end of the row's path. Where both
@@ -129,6 +133,7 @@ type Explanation struct {
 	Doubtful bool
 
 	rate, level float64
+	mostLost    float64 // of a row, that counts in the background
 	matter      matter
 	candidates  *candidates
 }

@@ -9,13 +9,27 @@ import (
 	"slices"
 )
 
-// background is the rate of the rows that do not cross c.
+// background is the rate that is expected of the rows of c: that of the rows that do not cross it,
+// or what they usually lose, when that is more.
 func (s *search) background(c *candidate) float64 {
-	b := (s.k - c.k + s.priorK) / (s.n - c.n + s.priorN)
+	b := s.elsewhere(c)
 	if s.quiet > 0 {
-		return min(b, s.quiet)
+		b = min(b, s.quiet)
 	}
-	return b
+	return max(b, c.usualRate())
+}
+
+// elsewhere is the rate of the rows that do not cross c.
+func (s *search) elsewhere(c *candidate) float64 {
+	return (s.k - s.over - (c.k - c.over) + s.priorK) / (s.n - c.n + s.priorN)
+}
+
+// usualRate is what the rows of c lost in earlier windows, each along its own paths.
+func (c *candidate) usualRate() float64 {
+	if c.usual <= 0 || c.n <= 0 {
+		return 0
+	}
+	return c.usual / c.n
 }
 
 // lookCloser is for a window in which nothing more stands out although far more is lost
@@ -23,8 +37,11 @@ func (s *search) background(c *candidate) float64 {
 // the others. From here on the background is that of the quietest hosts. It is true when
 // another look is worth it.
 func (s *search) lookCloser() bool {
-	expected := s.priorK / s.priorN
-	if s.quiet > 0 || s.n == 0 || s.k/s.n < s.matter.ratio*expected {
+	if s.quiet > 0 || s.n == 0 {
+		return false
+	}
+	expected := max(s.priorK/s.priorN, s.usual/s.n)
+	if (s.k-s.over)/s.n < s.matter.ratio*expected {
 		return false
 	}
 	hosts := make([]unit, len(s.p.Hosts))
@@ -65,10 +82,14 @@ func (s *search) score(c *candidate) float64 {
 	if rate-background < s.matter.excess || rate < s.matter.ratio*background {
 		return 0
 	}
-	k, n := s.k+s.priorK, s.n+s.priorN
-	ratio := (c.k*math.Log(rate) + (k-c.k)*math.Log(background) - k*math.Log(k/n)) / s.dispersion
 	if s.quiet > 0 {
-		ratio = excess(c.k, c.n, background) / s.dispersion
+		return excess(c.k, c.n, background) / s.dispersion
 	}
-	return ratio
+	elsewhere, k, n := s.elsewhere(c), s.k-s.over+c.over+s.priorK, s.n+s.priorN
+	ratio := c.k*math.Log(rate) + (k-c.k)*math.Log(elsewhere) - k*math.Log(k/n)
+	if background > elsewhere {
+		// It has to be more than elsewhere, and more than usual.
+		ratio = min(ratio, excess(c.k, c.n, background))
+	}
+	return ratio / s.dispersion
 }

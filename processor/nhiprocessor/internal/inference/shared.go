@@ -131,13 +131,18 @@ func (s *search) reaches(rows []int32, key func(*Row) int32, rate, background fl
 // servers and by clients, and along each of its paths; and whether it outlives the worst hosts.
 func (s *search) ofNetwork(c *candidate) finding {
 	rate, background := c.k/c.n, s.background(c)
-	if !s.reachesAll(c, c.rows, rate, background) {
+	if !s.alongAllPaths(c, c.rows, rate, background) || s.ofAService(c, background) {
 		return contradicted
 	}
-	if s.ofAService(c, background) {
-		return contradicted
+	f := contradicted
+	if s.reachesAllHosts(c.rows, rate, background) {
+		f = s.outlives(c, rate, background)
 	}
-	f := s.outlives(c, rate, background)
+	if f != shared {
+		if some := s.onSomePaths(c, background); some != contradicted {
+			f = some
+		}
+	}
 	if f != shared {
 		return f
 	}
@@ -173,9 +178,13 @@ func (s *search) ofAService(c *candidate, background float64) bool {
 	return n > 0 && lossTail(k, n*background, s.dispersion) <= serviceLevel
 }
 
-// reachesAll says whether none of a candidate's paths, and no third of the hosts at one side, of
-// the servers or of the clients, is clean.
+// reachesAll says whether a fault of a candidate reaches all that it should.
 func (s *search) reachesAll(c *candidate, rows []int32, rate, background float64) bool {
+	return s.alongAllPaths(c, rows, rate, background) && s.reachesAllHosts(rows, rate, background)
+}
+
+// alongAllPaths says whether none of a candidate's paths is clean.
+func (s *search) alongAllPaths(c *candidate, rows []int32, rate, background float64) bool {
 	if len(c.components) > 0 {
 		clear(s.paths)
 		for _, i := range rows {
@@ -192,6 +201,12 @@ func (s *search) reachesAll(c *candidate, rows []int32, rate, background float64
 			}
 		}
 	}
+	return true
+}
+
+// reachesAllHosts says whether no third of the hosts at one side, of the servers or of the clients,
+// is clean.
+func (s *search) reachesAllHosts(rows []int32, rate, background float64) bool {
 	for _, key := range [...]func(*Row) int32{s.side(true), s.side(false), (*Row).server, (*Row).client} {
 		if !s.reaches(rows, key, rate, background) {
 			return false

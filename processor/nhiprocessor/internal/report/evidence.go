@@ -76,7 +76,8 @@ func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) pmetric.Metr
 		p := b.metrics[flowattr.MetricEvidenceRTT].ExponentialHistogram().DataPoints().AppendEmpty()
 		return p
 	}
-	for k, c := range e.Rows {
+	for _, r := range e.Rows {
+		k, c := r.Key, r.Counts
 		row(c, func(m pcommon.Map) { describe(k, m) })
 		if c.Times != nil {
 			p := histogram()
@@ -115,7 +116,7 @@ func describe(k *evidence.Key, m pcommon.Map) {
 	if len(k.Monitors.Names) == 1 {
 		m.PutStr(flowattr.MonitorName, k.Monitors.Names[0])
 	} else if len(k.Monitors.Names) > 1 {
-		put(m, flowattr.Monitors, k.Monitors.Names)
+		put(m, flowattr.MonitorName, k.Monitors.Names) // as on other points of monitors, here of several
 	}
 	if !k.Attributable {
 		return

@@ -24,6 +24,7 @@ type assembly struct {
 	traffic    []float64 // segments of each class
 	components names
 	waits      []waiting // of each row; nil when no receiver tells
+	restarting []bool    // of each host
 	// monitors lists each monitor's own rows, and application what its flows did otherwise.
 	monitors map[string]*own
 }
@@ -67,7 +68,8 @@ func assemble(w *evidence.Window) *assembly {
 		return h.Mark.Index
 	}
 	owners := map[*evidence.MonitorSet][]*own{}
-	for k, c := range w.Rows {
+	for _, row := range w.Rows {
+		k, c := row.Key, row.Counts
 		of, known := owners[k.Monitors]
 		if !known {
 			for _, m := range k.Monitors.Names {
@@ -94,7 +96,7 @@ func assemble(w *evidence.Window) *assembly {
 		}
 		n, lost := c.Trials()
 		r := inference.Row{
-			Segments: float64(n), Lost: float64(lost), Forward: k.Path.Forward, Service: -1, Path: k.Path.Mark.Index,
+			Segments: float64(n), Lost: float64(lost), Active: float32(c.N[evidence.Active]), Retransmitting: float32(c.N[evidence.Retransmitting]), Forward: k.Path.Forward, Service: -1, Path: k.Path.Mark.Index,
 			// Who is behind an address is asked once: points that come in meanwhile may tell anew.
 			Local: host(k.Local.Resolved()), Remote: host(k.Remote.Resolved()),
 			Class: k.Path.Class.Mark.Index, Role: inference.Role(k.Role),
@@ -120,7 +122,12 @@ func assemble(w *evidence.Window) *assembly {
 // class takes in a class that is seen for the first time.
 func (a *assembly) class(c *evidence.Class, stamp uint64) {
 	p := a.problem
-	out := inference.Class{Palindrome: c.Palindrome, Components: make([]int32, len(c.Names))}
+	usual, _ := c.Memory.(*inference.Usual)
+	if usual == nil {
+		usual = &inference.Usual{}
+		c.Memory = usual
+	}
+	out := inference.Class{Palindrome: c.Palindrome, Components: make([]int32, len(c.Names)), Usual: usual}
 	for i, n := range c.Names {
 		if n.Mark.Stamp != stamp {
 			// A name that was dropped, and came again while a window still held the old one, is the same.

@@ -42,6 +42,7 @@ type view struct {
 	counts         []*evidence.Counts // of the rows, where they are those of the assembly
 	classes, hosts int
 	origins        []int32 // rows of the assembly that the rows stand for; nil: the same
+	windows        int     // that delays are of together
 }
 
 func (v *view) origin(row int32) int32 {

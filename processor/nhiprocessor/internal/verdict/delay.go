@@ -32,7 +32,13 @@ const (
 	slowDeviations = 2.5
 )
 
-// slowness is what the last window said of a pair.
+// lasting is how many windows are looked at together, one after the other. Of three hosts a side six
+// pairs are left without the worst host: by the expected share of slow pairs and their dispersion (see
+// inference), all six are slow by chance with 6e-4 in one window, 1.3e-5 in two, and 3e-7 in three, where a
+// tenth of the wanted rate of false alarms, 1e-5, is asked for.
+const lasting = 3
+
+// slowness is what a window said of a pair.
 type slowness uint8
 
 const (
@@ -43,11 +49,11 @@ const (
 
 // history is what is known of the round-trip time that one end of a pair of hosts sees.
 type history struct {
-	base, deviation float32 // logarithms to base 2
-	windows         uint16  // that the baseline comes from
-	median          float32 // of the window at hand
-	now             bool    // there is one
-	slow            slowness
+	base, deviation float32           // logarithms to base 2
+	windows         uint16            // that the baseline comes from
+	median          float32           // of the window at hand
+	now             bool              // there is one
+	slow            [lasting]slowness // in the last windows that it was heard in, the newest first
 	load            load
 	rejected        float32 // connections that end refused or reset, in a usual window
 	waited          float32 // the usual share of the time that the sender waits for the reader
@@ -73,26 +79,25 @@ type pair struct {
 	role           inference.Role
 }
 
-// delays states which pairs are slow: in this window, and in this one and the one before together, where
-// both were judged. The latter is nil unless both have something that hosts could share. Both share the
+// delays states which pairs are slow: in this window, in this one and the one before together, and so on
+// up to lasting, where all of them were judged and have something that hosts could share. All share the
 // hosts, components and classes of the loss's.
-func delays(a *assembly) (now, both *view) {
+func delays(a *assembly) (views []*view) {
 	p := a.problem
 	type sum struct {
 		first              int32 // row that stands for the pair
 		n                  int   // rows
 		rise, delay, limit float64
-		before             slowness
+		slow               [lasting]slowness // the newest first
 	}
 	var sums []sum
 	index := make(map[pair]int32, len(a.keys)/2)
 	of := make([]int32, len(a.keys)) // of each row its pair, or -1
-	slowNow, slowBefore := 0, 0
 	for i, k := range a.keys {
 		h, t := historyOf(k), a.counts[i].Times
-		before := h.slow
+		copy(h.slow[1:], h.slow[:])
+		h.now, h.slow[0] = false, notJudged
 		of[i] = -1
-		h.now, h.slow = false, notJudged
 		if t == nil {
 			continue
 		}
@@ -123,63 +128,54 @@ func delays(a *assembly) (now, both *view) {
 		s.rise += median - float64(h.base)
 		s.delay += math.Exp2(median) - math.Exp2(float64(h.base))
 		s.limit += max(slowRise, slowDeviations*float64(h.deviation))
-		s.before = max(s.before, before)
+		for before := 1; before < lasting; before++ {
+			s.slow[before] = max(s.slow[before], h.slow[before])
+		}
 		s.n++
 		if r.Local == key.first {
 			s.first = int32(i)
 		}
 	}
-	is := make([]slowness, len(sums))
+	var slowIn [lasting]int
 	for i := range sums {
 		s := &sums[i]
-		is[i] = ordinary
+		s.slow[0] = ordinary
 		if s.rise >= s.limit && s.delay >= slowDelay*float64(s.n) {
-			is[i] = slow
-			slowNow++
-			if s.before == slow {
-				slowBefore++
+			s.slow[0] = slow
+			for before := 0; before < lasting && s.slow[before] == slow; before++ {
+				slowIn[before]++
 			}
 		}
 	}
 	for i, at := range of {
 		if at >= 0 {
-			historyOf(a.keys[i]).slow = is[at]
+			historyOf(a.keys[i]).slow[0] = sums[at].slow[0]
 		}
 	}
-	if slowNow < inference.SharedHosts {
-		return nil, nil // nothing that hosts could share
-	}
-	viewOf := func(count func(*sum, slowness) (n, k float64)) *view {
-		v := &view{classes: len(p.Classes), hosts: len(p.Hosts)}
+	for windows := 1; windows <= lasting && slowIn[windows-1] >= inference.SharedHosts; windows++ {
+		v := &view{classes: len(p.Classes), hosts: len(p.Hosts), windows: windows}
 		q := *p
 		q.Rows = make([]inference.Row, 0, len(sums))
+	pairs:
 		for i := range sums {
 			r := p.Rows[sums[i].first]
-			if r.Segments, r.Lost = count(&sums[i], is[i]); r.Segments > 0 {
-				q.Rows = append(q.Rows, r)
-				v.origins = append(v.origins, sums[i].first)
+			r.Segments, r.Lost = float64(windows), 0
+			for _, was := range sums[i].slow[:windows] {
+				switch was {
+				case notJudged:
+					continue pairs
+				case slow:
+					r.Lost++
+				}
 			}
+			q.Rows = append(q.Rows, r)
+			v.origins = append(v.origins, sums[i].first)
 		}
 		v.problem = &q
 		v.index()
-		return v
+		views = append(views, v)
 	}
-	one := func(s slowness) float64 {
-		if s == slow {
-			return 1
-		}
-		return 0
-	}
-	now = viewOf(func(_ *sum, s slowness) (n, k float64) { return 1, one(s) })
-	if slowBefore >= inference.SharedHosts {
-		both = viewOf(func(of *sum, s slowness) (n, k float64) {
-			if of.before == notJudged {
-				return 0, 0
-			}
-			return 2, one(s) + one(of.before)
-		})
-	}
-	return now, both
+	return views
 }
 
 // learnDelays advances the baselines by the window at hand.

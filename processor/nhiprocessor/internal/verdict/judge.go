@@ -66,12 +66,13 @@ type Config struct {
 // Judge turns evidence into decisions. It is to be given the windows in their order, and
 // is not safe for concurrent use.
 type Judge struct {
-	config     Config
-	baseline   inference.Baseline
-	past       past
-	loads      loads
-	monitors   map[string]*monitor
-	components map[string]*component
+	config      Config
+	baseline    inference.Baseline
+	past        past
+	loads       loads
+	deployments deployments
+	monitors    map[string]*monitor
+	components  map[string]*component
 }
 
 type monitor struct {
@@ -89,7 +90,9 @@ type component struct {
 
 // NewJudge makes a judge that knows nothing yet.
 func NewJudge(c Config) *Judge {
-	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, loads: loads{of: map[*evidence.Class]*classLoad{}}}
+	return &Judge{config: c, monitors: map[string]*monitor{}, components: map[string]*component{}, loads: loads{of: map[*evidence.Class]*classLoad{}},
+		deployments: deployments{running: map[string]*rejection{}},
+	}
 }
 
 // Known says how many monitors are remembered.
@@ -105,7 +108,7 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 	for m := range w.RTT {
 		a.of(m)
 	}
-	views := j.look(a)
+	views := j.look(a, end)
 	d := &Decision{}
 	j.judgeMonitors(d, a, views, end)
 	j.judgeComponents(d, a, views)
@@ -114,33 +117,34 @@ func (j *Judge) Decide(w *evidence.Window, end time.Time) *Decision {
 
 // look explains the window: its losses, its losses together with those of the window before
 // when either alone leaves a doubt, and its delays.
-func (j *Judge) look(a *assembly) []*view {
+func (j *Judge) look(a *assembly, end time.Time) []*view {
 	a.waits = waits(a)
-	losses := &view{problem: a.problem, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
-	losses.e = inference.Explain(a.problem, j.config.FalseAlarmRate, &j.baseline)
+	limited := inference.Limited(a.problem)
+	losses := &view{problem: limited, byClass: a.byClass, waits: a.waits, counts: a.counts, classes: len(a.problem.Classes), hosts: len(a.problem.Hosts)}
+	losses.e = inference.Explain(limited, j.config.FalseAlarmRate, &j.baseline)
 	views := []*view{losses}
 	if losses.e.Doubtful && j.past.doubtful {
-		if v := j.past.both(a); v != nil {
+		if v := j.past.both(a, limited); v != nil {
 			v.e = inference.Review(v.problem, j.config.FalseAlarmRate, &j.baseline, losses.e)
 			v.e.Windows = 2
-			keepLasting(v, a)
+			keepLasting(v, limited)
 			views = append(views, v)
 		}
 	}
-	j.past = past{keys: a.keys, rows: a.problem.Rows, doubtful: losses.e.Doubtful}
-	if now, both := delays(a); now != nil {
-		now.e = inference.ExplainDelay(now.problem, j.config.FalseAlarmRate)
-		views = append(views, now)
-		if both != nil {
-			both.e = inference.ReviewDelay(both.problem, j.config.FalseAlarmRate)
-			both.e.Windows = 2
-			views = append(views, both)
+	j.past = past{keys: a.keys, rows: limited.Rows, doubtful: losses.e.Doubtful}
+	for _, v := range delays(a) {
+		if v.windows == 1 {
+			v.e = inference.ExplainDelay(v.problem, j.config.FalseAlarmRate)
+		} else {
+			v.e = inference.ReviewDelay(v.problem, j.config.FalseAlarmRate)
+			v.e.Windows = v.windows
 		}
+		views = append(views, v)
 	}
 	for _, v := range views {
 		j.loads.excuse(v, a)
 	}
-	excuseRestarts(views, a, j.config.FalseAlarmRate)
+	j.deployments.excuse(views, a, j.config.FalseAlarmRate, end)
 	j.loads.learn(a)
 	learnDelays(a)
 	return views

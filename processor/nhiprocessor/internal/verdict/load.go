@@ -4,18 +4,34 @@
 package verdict
 
 import (
+	"math"
+
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/inference"
 )
 
 const (
-	// surge is how many times its usual traffic a component carries when its loss is put down
-	// to that. A zone that takes over the traffic of another one has twice its own; load that
-	// follows the day changes by half in an hour.
-	surge = 2.5
+	// surge is how many times its usual traffic a host or a path carries when loss is put down to that.
+	// What is planned to bear the loss of one zone of three bears half as much again, and load that follows the
+	// day changes by as much in an hour; the smallest crowd that is promised to be told is two and a half
+	// times the usual. Two is between them, by the ratio.
+	surge = 2
 	// steadyLoad is up to which multiple of its usual traffic a pair of hosts counts as one that
 	// does not take part in the surge.
 	steadyLoad = 1.5
+	// together is how many windows before are taken with this one, as long as there was a surge in them: what
+	// traffic varies by from window to window is half of that in a mean of four. It began when there was more
+	// than halfway, by the ratio, between the usual and half as much again.
+	together = 3
+	begun    = 1.22
+	// apart is by how many of its usual deviations a pair's traffic is below that of those who take part,
+	// for it not to take part: 3.75 mean absolute deviations are three standard deviations.
+	apart = 3.75
+	// usualDeviation is what a pair's traffic varies by while that is not known: a quarter up or down.
+	usualDeviation = 0.25
+	// fewSteady is the share of pairs that are steady by chance, at most, with so many windows in which
+	// they may be, and a deviation that is an estimate. What so few lose says nothing of the others.
+	fewSteady = 0.1
 	// loadMemory is over how many windows the usual traffic is averaged: a quarter of an hour
 	// of windows of a minute follows the day.
 	loadMemory = 16
@@ -29,8 +45,38 @@ const (
 
 // load is the usual traffic of something, in segments a window.
 type load struct {
-	usual   float32
-	windows uint16
+	usual     float32
+	deviation float32           // mean absolute one of its natural logarithm
+	past      [together]float32 // of the windows before, the newest first
+	windows   uint16
+}
+
+// volume is the traffic of several, of this window and those before it, and the usual.
+type volume struct {
+	now   float64
+	past  [together]float64
+	usual float64
+}
+
+func (v *volume) add(l *load, now float64) {
+	v.now += now
+	for i, n := range l.past {
+		v.past[i] += float64(n)
+	}
+	v.usual += float64(l.usual)
+}
+
+// surging says whether there is far more than usual, in the mean of the windows since it began.
+func (v *volume) surging() bool {
+	sum, n := v.now, 1.0
+	for _, before := range v.past {
+		if before < begun*v.usual {
+			break
+		}
+		sum += before
+		n++
+	}
+	return v.usual > 0 && sum >= n*surge*v.usual
 }
 
 // ratio is the traffic of this window as a multiple of the usual; 0 while that is not known.
@@ -42,9 +88,16 @@ func (l *load) ratio(n float64) float64 {
 }
 
 func (l *load) learn(n float64) {
+	copy(l.past[1:], l.past[:])
+	l.past[0] = float32(n)
 	share := max(1/float32(l.windows+1), 1.0/loadMemory)
-	if l.ratio(n) > steadyLoad {
+	switch x := l.ratio(n); {
+	case l.windows == 0:
+		l.deviation = usualDeviation
+	case x > steadyLoad:
 		share = 1.0 / surgeMemory
+	case x > 0:
+		l.deviation += (float32(math.Abs(math.Log(x))) - l.deviation) * max(1.0/loadMemory, share)
 	}
 	l.usual += (float32(n) - l.usual) * share
 	if l.windows < loadMemory {
@@ -76,32 +129,91 @@ func (l *loads) excuse(v *view, a *assembly) {
 		if s.Kind != inference.Network {
 			continue
 		}
-		// Pairs that take part in a surge, those that do not, and those that are new.
-		var part, steady, all inference.Row
-		for _, row := range s.Rows {
-			r := &v.problem.Rows[row]
-			all.Lost += r.Lost
-			switch x := historyOf(a.keys[v.origin(row)]).load.ratio(a.problem.Rows[v.origin(row)].Segments); {
-			case x >= surge:
-				part.Lost += r.Lost
-			case x > 0 && x <= steadyLoad:
-				steady.Segments += r.Segments
-				steady.Lost += r.Lost
-			}
-		}
-		if part.Lost < all.Lost/2 && !l.surged(v, a, s.Rows) {
+		if !l.crowded(v, a, s.Rows) && !l.surged(v, a, s.Rows) {
 			continue
 		}
-		if !v.e.Exceeds(steady.Segments, steady.Lost, steadyLevel) {
+		if n, lost := bystanders(v, a, s.Rows); !v.e.Exceeds(n, lost, steadyLevel) {
 			s.Kind = inference.Demand
 		}
 	}
 }
 
+// crowded says whether half of what is lost is lost by hosts with far more traffic than usual. A host's
+// traffic varies less than that of each pair.
+func (l *loads) crowded(v *view, a *assembly, rows []int32) bool {
+	hosts := map[int32]volume{}
+	for _, row := range rows {
+		i := v.origin(row)
+		r := &a.problem.Rows[i]
+		c, pair := l.of[a.classes[r.Class]], &historyOf(a.keys[i]).load
+		for _, h := range [2]int32{r.Local, r.Remote} {
+			t := hosts[h]
+			switch {
+			case pair.windows >= judgedAfter:
+				t.add(pair, r.Segments)
+			case c != nil && c.windows >= judgedAfter: // it is new
+				t.now += r.Segments
+			}
+			hosts[h] = t
+		}
+	}
+	full := make(map[int32]bool, len(hosts))
+	for h, t := range hosts {
+		full[h] = t.surging()
+	}
+	var part, all float64
+	for _, row := range rows {
+		lost := v.problem.Rows[row].Lost
+		all += lost
+		if r := &a.problem.Rows[v.origin(row)]; full[r.Local] || full[r.Remote] {
+			part += lost
+		}
+	}
+	return part >= all/2
+}
+
+// bystanders sums up the pairs that take no part in a surge: they have little more than usual, and so much
+// less than those who take part that it is not what they vary by. None when they are few.
+func bystanders(v *view, a *assembly, rows []int32) (segments, lost float64) {
+	var now, usual float64
+	for _, row := range rows {
+		i := v.origin(row)
+		if l, n := &historyOf(a.keys[i]).load, a.problem.Rows[i].Segments; l.ratio(n) >= surge {
+			now += n
+			usual += float64(l.usual)
+		}
+	}
+	crowd := float64(surge)
+	if usual > 0 {
+		crowd = now / usual
+	}
+	type pair [2]int32
+	known, by := map[pair]bool{}, map[pair]bool{}
+	for _, row := range rows {
+		i := v.origin(row)
+		r, l := &a.problem.Rows[i], &historyOf(a.keys[i]).load
+		x := l.ratio(r.Segments)
+		if x == 0 {
+			continue
+		}
+		of := pair{min(r.Local, r.Remote), max(r.Local, r.Remote)}
+		known[of] = true
+		if x <= steadyLoad && math.Log(crowd/x) >= apart*float64(l.deviation) {
+			by[of] = true
+			segments += v.problem.Rows[row].Segments
+			lost += v.problem.Rows[row].Lost
+		}
+	}
+	if n := len(by); n < inference.SharedHosts || float64(n) < fewSteady*float64(len(known)) {
+		return 0, 0
+	}
+	return segments, lost
+}
+
 // surged says whether the classes of some rows carry far more than usual: a crowd may be of new hosts.
 func (l *loads) surged(v *view, a *assembly, rows []int32) bool {
 	counted := map[int32]bool{}
-	var now, usual float64
+	var all volume
 	for _, r := range rows {
 		class := v.problem.Rows[r].Class
 		if counted[class] {
@@ -112,15 +224,16 @@ func (l *loads) surged(v *view, a *assembly, rows []int32) bool {
 		if c == nil || c.windows < judgedAfter {
 			return false // not known
 		}
-		now += a.traffic[class]
-		usual += float64(c.usual)
+		all.add(&c.load, a.traffic[class])
 	}
-	return usual > 0 && now >= surge*usual
+	return all.surging()
 }
 
-// learn advances the usual traffic by the window at hand.
+// learn advances the usual traffic by the window at hand. Pairs that are new in a surge are of the crowd:
+// what they send is not usual.
 func (l *loads) learn(a *assembly) {
 	l.window++
+	crowd := make([]bool, len(a.traffic))
 	for i, n := range a.traffic {
 		c := l.of[a.classes[i]]
 		if c == nil {
@@ -128,6 +241,7 @@ func (l *loads) learn(a *assembly) {
 			l.of[a.classes[i]] = c
 		}
 		c.seen = l.window
+		crowd[i] = c.ratio(n) > steadyLoad
 		c.learn(n)
 	}
 	for c, known := range l.of {
@@ -138,6 +252,8 @@ func (l *loads) learn(a *assembly) {
 	for i, k := range a.keys {
 		h := historyOf(k)
 		h.learnRejected(a.counts[i])
-		h.load.learn(a.problem.Rows[i].Segments)
+		if r := &a.problem.Rows[i]; h.load.windows > 0 || !crowd[r.Class] {
+			h.load.learn(r.Segments)
+		}
 	}
 }

@@ -4,6 +4,7 @@
 package verdict
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -18,6 +19,11 @@ import (
 // by the users of a service. The cause it leads to never touches the indicator.
 const rejectedShare = 0.05
 
+// endRatio is how many times the background an end loses that is named as the cause. Healthy hosts differ
+// by more than healthy paths do, which many of them share: three is halfway, by the ratio, between what those
+// differ by (1.75) and the smallest fault that is promised to be found (six times a background of a fifth).
+const endRatio = 3
+
 // finding is what one window says of one monitor, before it is steadied.
 type finding struct {
 	outcome      outcome
@@ -26,7 +32,7 @@ type finding struct {
 	lack         Lack       // why it is thin
 	alternatives [][]string // that were nearly as likely
 	network      []string   // what is to blame of the network, of a bad window
-	twice        bool       // bad in this window and the one before it together
+	twice        bool       // bad in this window and those before it together
 }
 
 // Lack says what a verdict lacks: the reason of insufficient_data.
@@ -113,7 +119,10 @@ func (j *judgement) on(o *own) finding {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackHosts}
 	}
 	f := finding{outcome: clean, cause: flowattr.CauseNone}
-	undetermined, explained, demand := false, false, false
+	// A delay that cannot be told is one as long as nothing tells what it is: no end, no crowd, and no
+	// longer look at it.
+	undetermined, slow, explained, demand := false, false, false, false
+	var minor *inference.Suspect
 	for i, v := range j.views {
 		if v.e.Windows > 1 && explained {
 			continue // this window by itself says what it is; the one before may have been another
@@ -122,10 +131,14 @@ func (j *judgement) on(o *own) finding {
 		if i == 0 {
 			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
 		}
+		if v.origins != nil {
+			slow = s.undetermined
+		}
 		demand = demand || s.demand
-		if s.end != nil && f.cause == flowattr.CauseNone {
+		if s.end != nil && named(s.end, v) && f.cause == flowattr.CauseNone {
 			f.cause, f.names, f.alternatives = j.endCause(s.end, local), s.end.Names, s.end.Alternatives
 		}
+		minor = cmp.Or(minor, s.minor)
 		if s.network != nil {
 			f.outcome, f.twice = bad, v.e.Windows > 1
 			if s.end == nil || s.networkFirst {
@@ -136,12 +149,14 @@ func (j *judgement) on(o *own) finding {
 		}
 	}
 	switch {
-	case undetermined:
+	case undetermined, slow && f.cause == flowattr.CauseNone && !demand:
 		f.outcome, f.lack = thin, LackDistinction
 	case j.observed(0) < inference.SharedHosts || j.observed(1) < inference.SharedHosts:
 		f.outcome, f.lack = thin, LackSegments
-	case f.cause == flowattr.CauseNone && (demand || j.rejected(o)):
+	case f.cause == flowattr.CauseNone && (demand || j.rejected(o) || j.restarting(o)):
 		f.cause = flowattr.CauseApplication
+	case f.cause == flowattr.CauseNone && minor != nil:
+		f.cause, f.names, f.alternatives = j.endCause(minor, local), minor.Names, minor.Alternatives
 	case f.cause == flowattr.CauseNone:
 		f.cause, f.names = j.readers()
 	}
@@ -179,9 +194,10 @@ func (j *judgement) expose() {
 // standing is what stands out among a monitor's evidence, of each kind what explains most.
 type standing struct {
 	network, end *inference.Suspect
-	networkFirst bool // the network explains more
-	undetermined bool // what cannot be told is more than what an end explains
-	demand       bool // more traffic than the way bears
+	minor        *inference.Suspect // the end that explains most of those that are named, though it is little
+	networkFirst bool               // the network explains more
+	undetermined bool               // what cannot be told is more than what an end explains
+	demand       bool               // more traffic than the way bears
 }
 
 func (j *judgement) standing(v *classes) (out standing) {
@@ -196,13 +212,16 @@ func (j *judgement) standing(v *classes) (out standing) {
 			blamed[i].lost += l.lost
 		}
 	}
-	network, end, unclear := 0.0, 0.0, 0.0
+	network, end, minor, unclear := 0.0, 0.0, 0.0, 0.0
 	for i := range v.e.Suspects {
 		s := &v.e.Suspects[i]
+		over := blamed[i].lost - blamed[i].segments*v.e.Background
+		if isEnd(s) && over > minor && named(s, v) && blamed[i].of(s.Rate, v.e.Background) {
+			out.minor, minor = s, over
+		}
 		if !v.e.Stands(blamed[i].segments, blamed[i].lost) {
 			continue
 		}
-		over := blamed[i].lost - blamed[i].segments*v.e.Background
 		switch s.Kind {
 		case inference.Undetermined:
 			unclear += over
@@ -221,6 +240,17 @@ func (j *judgement) standing(v *classes) (out standing) {
 	out.networkFirst = network >= end
 	out.undetermined = unclear > end
 	return out
+}
+
+func isEnd(s *inference.Suspect) bool { return s.Kind == inference.Host || s.Kind == inference.Service }
+
+// named says whether an end loses enough to be named.
+func named(s *inference.Suspect, v *classes) bool { return s.Rate >= endRatio*v.e.Background }
+
+// of says whether the losses are likelier at a rate than at the background: an end that is known to lose
+// from all that deals with it is to blame for what a monitor's flows lose there, however few they are.
+func (l loss) of(rate, background float64) bool {
+	return l.lost*math.Log(rate/background) > l.segments*(rate-background)
 }
 
 // leastRefused is how many refusals a host is observed by: ten answers that came through leave no
@@ -262,4 +292,9 @@ func (j *judgement) endCause(s *inference.Suspect, local map[int32]bool) string 
 func (j *judgement) rejected(o *own) bool {
 	n, x := float64(o.ended), float64(o.rejected)
 	return x > n*rejectedShare && mathext.RegIncBeta(x, n-x+1, rejectedShare) <= j.rate
+}
+
+// restarting says whether a server that the monitor's flows are opened to, or that it has, restarts.
+func (j *judgement) restarting(o *own) bool {
+	return slices.ContainsFunc(o.rows, func(i int32) bool { return j.a.restarting[serverOf(&j.a.problem.Rows[i])] })
 }

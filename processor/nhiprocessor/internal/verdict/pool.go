@@ -16,8 +16,8 @@ type past struct {
 	doubtful bool
 }
 
-// both gives the window at hand together with the one before it, nil when there is none.
-func (p *past) both(a *assembly) *view {
+// both gives the window at hand, as its rows are limited, together with the one before it, nil when there is none.
+func (p *past) both(a *assembly, now *inference.Problem) *view {
 	if len(p.keys) == 0 {
 		return nil
 	}
@@ -25,13 +25,16 @@ func (p *past) both(a *assembly) *view {
 	for i, k := range p.keys {
 		before[k] = int32(i)
 	}
-	q := *a.problem
+	q := *now
 	q.Rows = make([]inference.Row, len(a.keys))
 	for i, k := range a.keys {
-		q.Rows[i] = a.problem.Rows[i]
+		q.Rows[i] = now.Rows[i]
 		if at, known := before[k]; known {
 			q.Rows[i].Segments += p.rows[at].Segments
 			q.Rows[i].Lost += p.rows[at].Lost
+			// A connection that lasts is in both.
+			q.Rows[i].Active = max(q.Rows[i].Active, p.rows[at].Active)
+			q.Rows[i].Retransmitting = max(q.Rows[i].Retransmitting, p.rows[at].Retransmitting)
 		}
 	}
 	return &view{problem: &q, byClass: a.byClass, classes: len(q.Classes), hosts: len(q.Hosts)}
@@ -42,15 +45,15 @@ func (p *past) both(a *assembly) *view {
 const inBoth = 0.3
 
 // keepLasting takes back what only one of the two windows shows.
-func keepLasting(v *view, a *assembly) {
+func keepLasting(v *view, last *inference.Problem) {
 	for i := range v.e.Suspects {
 		s := &v.e.Suspects[i]
 		var n, k, nowN, nowK float64
 		for _, r := range s.Rows {
 			n += v.problem.Rows[r].Segments
 			k += v.problem.Rows[r].Lost
-			nowN += a.problem.Rows[r].Segments
-			nowK += a.problem.Rows[r].Lost
+			nowN += last.Rows[r].Segments
+			nowK += last.Rows[r].Lost
 		}
 		b := v.e.Background
 		whole, now := k-n*b, nowK-nowN*b

@@ -31,7 +31,7 @@ type steady struct {
 	cleanRun, thinRun int
 }
 
-// twice says that a bad outcome is that of two windows together.
+// twice says that a bad outcome is that of several windows together.
 func (s *steady) step(o outcome, twice bool) {
 	copy(s.last[1:], s.last[:considered-1])
 	s.last[0] = o

@@ -67,7 +67,10 @@ func main() {
 			}
 		}
 		var out bytes.Buffer
-		accuracy.WriteTable(io.MultiWriter(os.Stdout, &out), chosen, watch)
+		if _, err := accuracy.WriteTable(io.MultiWriter(os.Stdout, &out), chosen, watch); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		if *into != "" {
 			setup := fmt.Sprintf("Measured on %s with `SCALE=%d`, Go %s, %d CPUs, %.0f CPU-minutes.\n\n", time.Now().UTC().Format("2006-01-02"), *scale,
 				strings.TrimPrefix(runtime.Version(), "go"), runtime.NumCPU(), cpuTime().Minutes())
@@ -143,7 +146,10 @@ func cpuTime() time.Duration {
 
 // score scores a trace, with the other methods as they are tuned for the table.
 func score(dir string) error {
-	t := accuracy.Tune()
+	t, err := accuracy.Tune()
+	if err != nil {
+		return err
+	}
 	scores, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), []accuracy.Maker{t.Voting, t.Threshold})
 	if err != nil {
 		return err
