@@ -44,6 +44,7 @@ var levels = []level{
 	{hosts: 20, flows: 500, interval: 30 * time.Second, rounds: 4},
 	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4},
 	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4, what: ", queue in memory", more: "exporters: {otlp_http/backend: {sending_queue: {storage: null}}}"},
+	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4, what: ", zstd", more: "exporters: {otlp_http/backend: {compression: zstd}, otlp_grpc/verdict: {compression: zstd}}"},
 }
 
 // small is what runs with make test: that the measurement works.
