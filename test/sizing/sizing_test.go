@@ -36,6 +36,7 @@ type level struct {
 	rounds       int // to warm up in, and to measure over, each
 	more         string
 	moreVerdict  string
+	variables    []string
 	what         string // of more, for the table
 }
 
@@ -45,6 +46,9 @@ var levels = []level{
 	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4},
 	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4, what: ", queue in memory", more: "exporters: {otlp_http/backend: {sending_queue: {storage: null}}}"},
 	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4, what: ", zstd", more: "exporters: {otlp_http/backend: {compression: zstd}, otlp_grpc/verdict: {compression: zstd}}"},
+	// As examples/kubernetes has it.
+	{hosts: 50, flows: 500, interval: 30 * time.Second, rounds: 4, what: ", `role: both`, queue in memory, `GOMEMLIMIT=800MiB`",
+		more: "processors: {nhi: {role: both}}\nexporters: {otlp_http/backend: {sending_queue: {storage: null}}}", variables: []string{"GOMEMLIMIT=800MiB"}},
 }
 
 // small is what runs with make test: that the measurement works.
@@ -98,7 +102,8 @@ func measure(t *testing.T, l level) measured {
 		"FLOWMONITOR_LISTEN="+grpcAddress(verdict), "FLOWMONITOR_BACKEND=http://"+to)
 	web := netip.AddrPortFrom(gateway.Addr4(), 4318).String()
 	first := collector.StartOn(t, gateway, filepath.Join(example, "gateway.yaml"), fmt.Sprintf("receivers: {otlp: {protocols: {http: {endpoint: %q}}}}\n%s", web, l.more),
-		"FLOWMONITOR_LISTEN="+grpcAddress(gateway), "FLOWMONITOR_TOPOLOGY="+file, "FLOWMONITOR_VERDICT="+grpcAddress(verdict), "FLOWMONITOR_BACKEND=http://"+to, "FLOWMONITOR_QUEUE="+t.TempDir())
+		append(l.variables, "FLOWMONITOR_LISTEN="+grpcAddress(gateway), "FLOWMONITOR_TOPOLOGY="+file, "FLOWMONITOR_VERDICT="+grpcAddress(verdict),
+			"FLOWMONITOR_BACKEND=http://"+to, "FLOWMONITOR_QUEUE="+t.TempDir())...)
 	f := startFleet(t, agents, web, l.hosts, l.flows, l.interval)
 	time.Sleep(time.Duration(l.rounds) * l.interval)
 
