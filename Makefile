@@ -118,7 +118,7 @@ soak: setup-test build ## SOAK=1h of mixed load through examples/gateway with on
 	FLOWMONITOR_SOAK=$(or $(SOAK),1h) FLOWMONITOR_SOAK_INTO=$(CURDIR)/docs/soak.md scripts/go-test.sh soak -count=1 -timeout 0 ./test/soak
 
 .PHONY: sizing
-sizing: setup-test build ## what gateways and the verdict stage take at known rates, into docs/sizing.md (15 minutes, on a quiet machine)
+sizing: setup-test build ## what gateways and the verdict stage take at known rates, into docs/sizing.md (25 minutes, on a quiet machine)
 	FLOWMONITOR_SIZING_INTO=$(CURDIR)/docs/sizing.md scripts/go-test.sh sizing -count=1 -timeout 60m ./test/sizing
 
 .PHONY: test-scripts

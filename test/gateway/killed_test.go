@@ -179,7 +179,7 @@ func TestAGatewayWithoutFlowlimitThatIsReplacedElsewhereLosesNothing(t *testing.
 	const name, more = "flowmonitor-gateway.test", `
 service:
   pipelines:
-    metrics/flows: {processors: [filter/flows]}
+    metrics/flows: {processors: []}
 `
 	f.names = filepath.Join(t.TempDir(), "hosts")
 	resolve := func() {
