@@ -74,7 +74,7 @@ func (s *search) pairs(c *candidate) []hostPair {
 }
 
 // onSomePaths says whether the loss of a network candidate is that of some of the paths behind it:
-// shared when it is, powerless when too few hosts have bad pairs to tell.
+// shared when it is, powerless when too many pairs have too little to tell.
 func (s *search) onSomePaths(c *candidate, background float64) finding {
 	if s.matter != lossMatters || c.n <= 0 {
 		return contradicted // a slow pair says nothing alone
@@ -124,10 +124,10 @@ func (s *search) onSomePaths(c *candidate, background float64) finding {
 	if matching(pairs, of) < SharedHosts || !sparedByAHash(pairs, of, share) {
 		return contradicted
 	}
-	switch gain := hostsExplain(pairs, of); {
-	case gain > -math.Log(nearlyAsLikely):
+	switch {
+	case hostsExplain(pairs, of) > 0:
 		return contradicted
-	case gain > 0 || judged < reach*float64(len(pairs)):
+	case judged < reach*float64(len(pairs)):
 		return powerless
 	}
 	return shared

@@ -161,6 +161,18 @@ func TestVerdictOn(t *testing.T) {
 			components: []string{"instance/i-server1", "instance/i-server2", "instance/i-server3"},
 		},
 		{
+			name: "loss at four servers of five is the remote hosts', and not that of a path by a hash",
+			fleet: func(seed uint64) *fleet.Fleet {
+				f, _, s := fleet.TwoVPCs(seed, 5, 10)
+				for _, h := range s[:4] {
+					f.Faults = append(f.Faults, fleet.AtHost(h, loss(0.02)))
+				}
+				return f
+			},
+			want:         map[string]string{web: healthy(flowattr.CauseRemoteHost)},
+			anyComponent: true, // the servers, in one window of ten with their subnet beside them
+		},
+		{
 			name: "loss at two servers of three is the remote hosts'",
 			fleet: func(seed uint64) *fleet.Fleet {
 				f, _, s := fleet.TwoVPCs(seed, 3, 2)
