@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor/processortest"
@@ -30,6 +31,7 @@ type ledger struct {
 	t      *testing.T
 	mu     sync.Mutex
 	refuse func(own bool) bool
+	others func() bool      // a round of others fails, with the batch taken, as of flowlimit; nil: never
 	flows  map[string]*sums // by monitor, of flow points
 	own    map[string]*sums // by monitor, of the processor's own points
 	ends   map[[2]string]pcommon.Timestamp
@@ -58,6 +60,9 @@ func (l *ledger) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 				}
 			}
 		}
+	}
+	if !own && l.others != nil && l.others() {
+		return consumererror.NewPermanent(errors.New("a round of others"))
 	}
 	return nil
 }
@@ -155,13 +160,15 @@ func TestMonitorSumsAreExactlyThoseOfTheirFlows(t *testing.T) {
 		name      string
 		configure func(*Config)
 		refusals  float64 // share of batches
+		others    float64 // share of batches at which a round of others fails
 	}{
-		{"in a quiet place", nil, 0},
-		{"by the wall clock", func(c *Config) { c.Evaluation = evaluationWallClock }, 0},
-		{"with a consumer that refuses every third batch", nil, 0.34},
-		{"with too few places for flows", func(c *Config) { c.MaxFlows = 7 }, 0.1},
-		{"with too few places for components", func(c *Config) { c.MaxComponents = 2 }, 0},
-		{"without lateness", func(c *Config) { c.Lateness = 0 }, 0.1},
+		{"in a quiet place", nil, 0, 0},
+		{"by the wall clock", func(c *Config) { c.Evaluation = evaluationWallClock }, 0, 0},
+		{"with a consumer that refuses every third batch", nil, 0.34, 0},
+		{"with a consumer that takes all, and fails to send rounds of others", nil, 0, 0.34},
+		{"with too few places for flows", func(c *Config) { c.MaxFlows = 7 }, 0.1, 0.1},
+		{"with too few places for components", func(c *Config) { c.MaxComponents = 2 }, 0, 0},
+		{"without lateness", func(c *Config) { c.Lateness = 0 }, 0.1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -169,6 +176,7 @@ func TestMonitorSumsAreExactlyThoseOfTheirFlows(t *testing.T) {
 				l := &ledger{t: t, flows: map[string]*sums{}, own: map[string]*sums{}, ends: map[[2]string]pcommon.Timestamp{}}
 				moods := rand.New(rand.NewPCG(4, 4)) // under the ledger's lock
 				l.refuse = func(bool) bool { return moods.Float64() < tt.refusals }
+				l.others = func() bool { return moods.Float64() < tt.others }
 				cfg := createDefaultConfig().(*Config)
 				cfg.Window, cfg.Lateness = 5*time.Second, 2*time.Second
 				if tt.configure != nil {
@@ -203,7 +211,7 @@ func TestMonitorSumsAreExactlyThoseOfTheirFlows(t *testing.T) {
 							for { // the caller tries again until it is taken
 								again := pmetric.NewMetrics()
 								part.CopyTo(again)
-								if p.ConsumeMetrics(t.Context(), again) == nil {
+								if err := p.ConsumeMetrics(t.Context(), again); err == nil || consumererror.IsPermanent(err) {
 									return
 								}
 							}

@@ -26,6 +26,8 @@ type observation struct {
 	addresses        []string
 
 	identity                         evidence.Identity
+	resource, series                 evidence.Series
+	agents                           []*agent // of the resources; the last is that of the points at hand
 	phase, errorType, retransmitType string
 	limit                            string
 }
@@ -34,11 +36,13 @@ type observation struct {
 type observed struct {
 	key       *evidence.Key // nil: no evidence, for the reason that refusal gives
 	set       *evidence.MonitorSet
-	at        int64 // Unix time in ns
+	start, at int64 // Unix time in ns; start 0: not told
 	value     uint64
 	histogram int32 // index of the point's histogram, or -1
+	agent     int32 // index of the point's agent
 	field     evidence.Field
 	refusal   evidence.Refusal
+	stream    *evidence.Stream
 	// sums says that the point is a monitor's sum, and no evidence.
 	sums bool
 }
@@ -51,7 +55,7 @@ const (
 	malformed                     // a value or type that the metric cannot have
 	unenriched                    // flowmonitor did not see the flow, or may not write on it
 	monitorLimit                  // some monitor of the flow is past max_monitors
-	undelivered                   // the next consumer refused the batch
+	undelivered                   // the next consumer refused the batch, which will come again
 	uncountedReasons
 )
 
@@ -65,18 +69,32 @@ func (o *observation) reset() {
 	clear(o.points) // keys of a table are not held by an idle observation
 	o.points = o.points[:0]
 	o.used = 0
+	clear(o.agents)
+	o.agents = o.agents[:0]
 	o.uncounted = [uncountedReasons]int64{}
 	o.identity = evidence.Identity{Path: o.identity.Path[:0], Monitors: o.identity.Monitors[:0]}
 }
 
 // read takes what counts out of a batch.
-func (o *observation) read(md pmetric.Metrics, table *evidence.Table) {
+func (o *observation) read(md pmetric.Metrics, table *evidence.Table, known agents, limit int) {
 	for i := range md.ResourceMetrics().Len() {
 		rm := md.ResourceMetrics().At(i)
 		host := ""
 		if v, ok := rm.Resource().Attributes().Get(flowattr.HostID); ok {
 			host = v.Str()
 		}
+		o.resource = 0
+		if v, ok := rm.Resource().Attributes().Get(serviceInstance); ok {
+			o.resource.Add(v.Str())
+		}
+		if host != "" {
+			o.resource.Add(host)
+		}
+		var by *agent
+		if o.resource != 0 {
+			by = known.of(o.resource, limit)
+		}
+		o.agents = append(o.agents, by)
 		for j := range rm.ScopeMetrics().Len() {
 			metrics := rm.ScopeMetrics().At(j).Metrics()
 			for k := range metrics.Len() {
@@ -148,6 +166,9 @@ func always(f evidence.Field) func(*observation) evidence.Field {
 	return func(*observation) evidence.Field { return f }
 }
 
+// serviceInstance tells who wrote points: two stages may tell of the same flow.
+const serviceInstance = "service.instance.id"
+
 // spurious is the value of network.tcp.retransmit.type for a segment that the peer had.
 const spurious = "spurious"
 
@@ -190,6 +211,8 @@ func (o *observation) closing() evidence.Field {
 
 func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.Table) {
 	name, rtt, by := m.Name(), flowattr.MetricRTT, readers
+	o.series = o.resource
+	o.series.Add(name)
 	if o.verdict {
 		rtt, by = flowattr.MetricEvidenceRTT, evidenceReaders
 	}
@@ -225,7 +248,7 @@ func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.
 			continue
 		}
 		if p := o.identify(dp.Attributes(), host, table); p != nil {
-			p.at, p.value, p.field = int64(dp.Timestamp()), value, field(o)
+			p.start, p.at, p.value, p.field = int64(dp.StartTimestamp()), int64(dp.Timestamp()), value, field(o)
 		}
 	}
 }
@@ -235,6 +258,7 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 	id := &o.identity
 	id.Reset()
 	o.phase, o.errorType, o.retransmitType, o.event, o.direction, o.limit = "", "", "", "", "", ""
+	series := o.series
 	o.addresses = o.addresses[:0]
 	for k, v := range attributes.All() {
 		switch k {
@@ -297,10 +321,19 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 			o.limit = v.Str()
 		case flowattr.RetransmitType:
 			o.retransmitType = v.Str()
+		case flowattr.NetworkTransport, flowattr.NetworkType, flowattr.LocalPrefix + flowattr.AWSSubnetID, flowattr.RemotePrefix + flowattr.AWSSubnetID:
+			// The same for all streams of an identity.
+		default:
+			other(&series, k, v)
+		}
+	}
+	for _, s := range [...]string{id.RemoteAddress, o.phase, o.errorType, o.retransmitType, o.event, o.direction, o.limit} {
+		if s != "" {
+			series.Add(s)
 		}
 	}
 	if o.verdict {
-		return o.identifyEvidence(table)
+		return o.identifyEvidence(series, table)
 	}
 	if !id.Enriched() {
 		o.uncounted[unenriched]++
@@ -313,13 +346,13 @@ func (o *observation) identify(attributes pcommon.Map, host string, table *evide
 	if set.Refused {
 		o.uncounted[monitorLimit]++
 	}
-	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1})
+	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1, agent: int32(len(o.agents) - 1), stream: table.Stream(id, series)})
 	return &o.points[len(o.points)-1]
 }
 
 // identifyEvidence is the same for a row of evidence: what is no evidence was told apart by the
 // stage before, and carries its monitors only.
-func (o *observation) identifyEvidence(table *evidence.Table) *observed {
+func (o *observation) identifyEvidence(series evidence.Series, table *evidence.Table) *observed {
 	id := &o.identity
 	id.Evidence = true
 	sums := id.Aggregated
@@ -339,8 +372,19 @@ func (o *observation) identifyEvidence(table *evidence.Table) *observed {
 	if set.Refused {
 		o.uncounted[monitorLimit]++
 	}
-	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1, sums: sums})
+	o.points = append(o.points, observed{key: key, set: set, refusal: refusal, histogram: -1, agent: int32(len(o.agents) - 1), sums: sums, stream: table.Stream(id, series)})
 	return &o.points[len(o.points)-1]
+}
+
+// other mixes an attribute that is no part of the identity into the series. The length of its key
+// tells local from peer.
+func other(series *evidence.Series, key string, v pcommon.Value) {
+	switch v.Type() {
+	case pcommon.ValueTypeStr:
+		series.Add(v.Str())
+	case pcommon.ValueTypeInt:
+		series.AddInt(v.Int()<<8 + int64(len(key)))
+	}
 }
 
 func appendAll(to []string, v pcommon.Value) []string {

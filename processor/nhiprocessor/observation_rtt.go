@@ -37,7 +37,7 @@ func (o *observation) readRTT(m pmetric.Metric, host string, table *evidence.Tab
 			continue
 		}
 		if p := o.identify(dp.Attributes(), host, table); p != nil {
-			p.at = int64(dp.Timestamp())
+			p.start, p.at = int64(dp.StartTimestamp()), int64(dp.Timestamp())
 			p.histogram = o.copy(dp)
 		}
 	}

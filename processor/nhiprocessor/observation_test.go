@@ -53,7 +53,7 @@ func TestEachMetricIsTheCountItIs(t *testing.T) {
 				for i := 0; i < len(tt.extra); i += 2 {
 					p.Attributes().PutStr(tt.extra[i], tt.extra[i+1])
 				}
-			}), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}))
+			}), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}), agents{}, 10)
 			require.Len(t, o.points, 1)
 			assert.Equal(t, tt.want, o.points[0].field)
 			assert.Equal(t, uint64(10), o.points[0].value)
@@ -82,7 +82,7 @@ func TestTimesAreCountedInMicroseconds(t *testing.T) {
 				m.SetName(flowattr.MetricTime)
 				p.SetDoubleValue(tt.value)
 				p.Attributes().PutStr(flowattr.Limit, tt.limit)
-			}), table)
+			}), table, agents{}, 10)
 			require.Len(t, o.points, 1)
 			assert.Equal(t, tt.want, o.points[0].field)
 			assert.Equal(t, tt.units, o.points[0].value)
@@ -90,7 +90,7 @@ func TestTimesAreCountedInMicroseconds(t *testing.T) {
 			w := evidence.NewWindow()
 			w.Row(o.points[0].key, 10).Add(o.points[0].field, o.points[0].value)
 			next := &observation{verdict: true}
-			next.read(report.NewWriter("i", "s", "v").Evidence(w, time.Unix(0, 0), time.Unix(60, 0)), table)
+			next.read(report.NewWriter("i", "s", "v").Evidence(w, time.Unix(0, 0), time.Unix(60, 0)), table, agents{}, 10)
 			require.Len(t, next.points, 1)
 			assert.Equal(t, tt.want, next.points[0].field)
 			assert.Equal(t, tt.units, next.points[0].value)
@@ -101,7 +101,7 @@ func TestTimesAreCountedInMicroseconds(t *testing.T) {
 		o.read(batch(func(m pmetric.Metric, p pmetric.NumberDataPoint) {
 			m.SetName(flowattr.MetricTime)
 			p.SetDoubleValue(value)
-		}), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}))
+		}), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}), agents{}, 10)
 		assert.Empty(t, o.points, name)
 		assert.Equal(t, int64(1), o.uncounted[malformed], name)
 	}
@@ -120,14 +120,14 @@ func TestWhoTheLocalHostIs(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := &observation{}
-			o.read(batch(tt.change), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}))
+			o.read(batch(tt.change), evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}), agents{}, 10)
 			assert.Equal(t, tt.want, o.points[0].key.Local.Name)
 		})
 	}
 	md := batch(nil)
 	md.ResourceMetrics().At(0).Resource().Attributes().Clear()
 	o := &observation{}
-	o.read(md, evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}))
+	o.read(md, evidence.NewTable(evidence.Limits{Flows: 10, Components: 10, Monitors: 10}), agents{}, 10)
 	assert.Equal(t, "address/10.0.0.1", o.points[0].key.Local.Name, "else its address")
 	assert.Equal(t, "address/10.0.0.2", o.points[0].key.Remote.Name)
 }

@@ -26,10 +26,12 @@ const (
 	componentLimit                  // max_components
 	pathLimit                       // a path that is too long
 	absurd                          // more than a window can hold
+	duplicate                       // of a time that its stream has told of already
+	interval                        // of more than two windows in which its agent was not heard
 	misplacedReasons
 )
 
-var misplacedNames = [misplacedReasons]string{"late", "early", "undated", "backlog", "window_limit", "flow_limit", "component_limit", "path_limit", "absurd"}
+var misplacedNames = [misplacedReasons]string{"late", "early", "undated", "backlog", "window_limit", "flow_limit", "component_limit", "path_limit", "absurd", "duplicate", "interval"}
 
 // segmentsPerSecond is what a link can carry at most: the fastest Ethernet there is, 800 Gbit/s (IEEE
 // 802.3df-2024), full of the smallest frames, 84 bytes with preamble and gap (IEEE 802.3). No row can
@@ -46,6 +48,33 @@ func (p *nhi) absurdly(pt *observed, c *evidence.Counts) bool {
 	return pt.histogram < 0 && pt.key.Attributable && (pt.value > most || c.N[pt.field] > most-pt.value)
 }
 
+// keepAgents is for how many windows a silent agent is remembered: for an hour of windows of a minute, as
+// long as receivers hold what they cannot send. After that its first points are taken for what they say.
+const keepAgents = 60
+
+// longestInterval is how many windows a point may tell of and still be evidence of one: two, as half of it
+// at least lies in that window or in the one before. What an agent adds up while nobody takes its points
+// says how much was lost in an hour, and not when.
+const longestInterval = 2
+
+// row gives the counts that a point is evidence in, or why it is none.
+func (p *nhi) row(pt *observed, w *evidence.Window, told int64) (*evidence.Counts, misplaced) {
+	switch {
+	case !pt.stream.Tell(pt.start, pt.at):
+		return nil, duplicate
+	case pt.key.Attributable && told > longestInterval*int64(p.config.Window):
+		return nil, interval
+	}
+	counts := w.Row(pt.key, p.config.MaxFlows)
+	switch {
+	case counts == nil:
+		return nil, windowLimit
+	case p.absurdly(pt, counts):
+		return nil, absurd
+	}
+	return counts, misplacedReasons
+}
+
 // counted is how the points of one observation count.
 type counted struct {
 	evidence  int64
@@ -57,6 +86,7 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 	p.follow(now)
 	for i := range o.points {
 		pt := &o.points[i]
+		told := o.agents[pt.agent].heard(pt.start, pt.at)
 		index, placement := p.schedule.Place(pt.at, now)
 		why := misplacedReasons
 		switch placement {
@@ -90,11 +120,7 @@ func (p *nhi) place(o *observation, now time.Time) (c counted) {
 				c.evidence++ // nobody asks for it
 				continue
 			}
-			if counts = w.Row(pt.key, p.config.MaxFlows); counts == nil {
-				why = windowLimit
-			} else if p.absurdly(pt, counts) {
-				counts, why = nil, absurd
-			}
+			counts, why = p.row(pt, w, told)
 		}
 		if counts != nil {
 			c.evidence++
@@ -189,6 +215,7 @@ func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due
 	}
 	delete(p.open, index)
 	p.table.Sweep()
+	p.agents.forget(p.schedule.Start(index - keepAgents).UnixNano())
 	return w, p.schedule.Start(index), p.schedule.End(index), true
 }
 

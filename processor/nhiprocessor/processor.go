@@ -11,6 +11,7 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
@@ -39,6 +40,7 @@ type nhi struct {
 	table    *evidence.Table
 	schedule *window.Schedule
 	open     map[int64]*evidence.Window
+	agents   agents
 	maxOpen  int
 	stopped  bool
 
@@ -69,6 +71,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 		table:    evidence.NewTable(evidence.Limits{Flows: cfg.MaxFlows, Components: cfg.MaxComponents, Monitors: cfg.MaxMonitors}),
 		schedule: window.New(cfg.Window, cfg.patience(), cfg.Evaluation == evaluationWallClock),
 		open:     map[int64]*evidence.Window{},
+		agents:   agents{},
 		// Points may be behind and ahead by the lateness; the rest is for a consumer that
 		// holds up decisions.
 		maxOpen: 2*int(cfg.patience()/cfg.Window) + 8,
@@ -116,8 +119,9 @@ func (p *nhi) shutdown(ctx context.Context) (err error) {
 	return err
 }
 
-// ConsumeMetrics hands the batch on, in the caller's context, and counts it when the next
-// consumer took it: a batch that the caller will send again counts once.
+// ConsumeMetrics hands the batch on, in the caller's context, and counts it unless the caller
+// will send it again: that one counts then. After a permanent error nobody does. flowlimit has one
+// for a round of others, and keeps the batch that it is given.
 func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	o := p.idle.Get().(*observation)
 	defer func() {
@@ -127,14 +131,14 @@ func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	p.mu.Lock()
 	stopped := p.stopped
 	if !stopped {
-		o.read(md, p.table) // before md belongs to the next consumer
+		o.read(md, p.table, p.agents, p.config.MaxFlows) // before md belongs to the next consumer
 	}
 	p.mu.Unlock()
 	err := p.next.ConsumeMetrics(ctx, md)
 	if stopped {
 		return err
 	}
-	if err != nil {
+	if err != nil && !consumererror.IsPermanent(err) {
 		o.uncounted[undelivered] += int64(len(o.points))
 		o.points = o.points[:0]
 	}

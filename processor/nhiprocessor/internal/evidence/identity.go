@@ -25,6 +25,7 @@ type Identity struct {
 	Path, Monitors              []string
 
 	places Places
+	flow   *flow // that it was found to be
 }
 
 // Role says which end opened the connections.

@@ -156,6 +156,7 @@ type flow struct {
 	used        uint64
 	sameHash    *flow
 	keyIdentity keyID
+	stream      *Stream // the one that is expected next, of a ring
 }
 
 // Limits bound what a [Table] holds.
@@ -233,6 +234,7 @@ func (t *Table) Sizes() (flows, components int) { return t.n, len(t.components) 
 // Lookup gives the key of an identity, which it normalizes. When the table is full the
 // key is nil, and the monitors alone say where the point's counts belong.
 func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
+	id.flow = nil
 	if len(id.Path) > pathLimit {
 		id.Path = id.Path[:0]
 		return nil, t.monitorSet(id.Monitors), PathLimit
@@ -253,6 +255,7 @@ func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
 		if f.same(id) {
 			f.used = t.generation
 			t.claim(f)
+			id.flow = f
 			return f.key, f.key.Monitors, Accepted
 		}
 	}
@@ -263,6 +266,7 @@ func (t *Table) Lookup(id *Identity) (*Key, *MonitorSet, Refusal) {
 		return nil, t.monitorSet(id.Monitors), ComponentLimit
 	}
 	f := t.insert(h, id)
+	id.flow = f
 	return f.key, f.key.Monitors, Accepted
 }
 

@@ -40,6 +40,7 @@ type candidates struct {
 	next         []int32 // the slot after one that is joined with it, or -1
 	listed       bool    // the candidates have their rows
 	counted      bool    // and the sums of the problem that they were listed for
+	usual        bool    // and the losses that are usual for them
 }
 
 // slots number the candidates before those crossed by the same rows are joined: hosts, services,
@@ -90,9 +91,9 @@ func newSlots(p *Problem) *slots {
 			s.rowsOf[r.Path]++
 		}
 	}
-	number := newNumbering(len(p.Paths))
-	ends := make([][2]int32, len(p.Paths)) // of each path's slots in all
-	var all []int32
+	number := newNumbering(4 * len(p.Paths)) // a path crosses four components in the middle, in places that it shares with others
+	ends := make([][2]int32, len(p.Paths))   // of each path's slots in all
+	all := make([]int32, 0, 16*len(p.Paths)) // of a path through a transit gateway
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		if r.Class < 0 || int(r.Path) >= len(ends) || ends[r.Path][1] > 0 || r.Segments == 0 {
@@ -241,12 +242,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-func newCandidates(p *Problem, usual []float64) *candidates {
+func newCandidates(p *Problem) *candidates {
 	s := newSlots(p)
 	type sum struct {
 		hash, hash2 uint64
 		rows        int32
-		n, k, usual float64
+		n, k        float64
 	}
 	sums := make([]sum, s.all)
 	cs := &candidates{start: make([]int32, len(p.Rows)+1), ofRow: make([]int32, 0, 16*len(p.Rows))}
@@ -258,7 +259,6 @@ func newCandidates(p *Problem, usual []float64) *candidates {
 		cs.start[i+1] = int32(len(cs.ofRow))
 		h := mix(uint64(i))
 		h2 := mix(h)
-		u := r.Segments * r.usual(usual)
 		for _, slot := range cs.ofRow[cs.start[i]:] {
 			m := &sums[slot]
 			m.hash += h
@@ -266,7 +266,6 @@ func newCandidates(p *Problem, usual []float64) *candidates {
 			m.rows++
 			m.n += r.Segments
 			m.k += r.Lost
-			m.usual += u
 		}
 	}
 
@@ -296,7 +295,7 @@ func newCandidates(p *Problem, usual []float64) *candidates {
 			if kind == Network {
 				cs.network++
 			}
-			cs.all = append(cs.all, candidate{kind: kind, class: -1, size: m.rows, slot: int32(slot), n: m.n, k: m.k, usual: m.usual})
+			cs.all = append(cs.all, candidate{kind: kind, class: -1, size: m.rows, slot: int32(slot), n: m.n, k: m.k})
 			last = append(last, int32(slot))
 		} else {
 			cs.next[last[c]] = int32(slot)
@@ -362,7 +361,8 @@ func (cs *candidates) describe(c *candidate) {
 
 // count sums up the rows of each candidate anew. The rows may have other counts than those that
 // the candidates were listed for, but have to be the same.
-func (cs *candidates) count(p *Problem, usual []float64) {
+func (cs *candidates) count(p *Problem) {
+	cs.usual = false
 	if cs.counted {
 		cs.counted = false
 		return
@@ -373,11 +373,29 @@ func (cs *candidates) count(p *Problem, usual []float64) {
 	}
 	for i := range p.Rows {
 		n, k := p.Rows[i].Segments, p.Rows[i].Lost
-		u := n * p.Rows[i].usual(usual)
 		for _, c := range cs.ofRow[cs.start[i]:cs.start[i+1]] {
 			if c >= 0 {
 				cs.all[c].n += n
 				cs.all[c].k += k
+			}
+		}
+	}
+}
+
+// sumUsual gives the candidates the losses that are usual for their rows, of those that nothing is blamed for.
+// Most windows have nothing that asks for them.
+func (cs *candidates) sumUsual(p *Problem, usual []float64, blame []int32) {
+	if cs.usual {
+		return
+	}
+	cs.usual = true
+	for i := range p.Rows {
+		if blame[i] >= 0 {
+			continue
+		}
+		u := p.Rows[i].Segments * p.Rows[i].usual(usual)
+		for _, c := range cs.ofRow[cs.start[i]:cs.start[i+1]] {
+			if c >= 0 {
 				cs.all[c].usual += u
 			}
 		}
@@ -399,7 +417,9 @@ func (cs *candidates) remove(row int32, r *Row, usual, over float64) {
 		if c >= 0 {
 			cs.all[c].n -= r.Segments
 			cs.all[c].k -= r.Lost
-			cs.all[c].usual -= usual
+			if cs.usual {
+				cs.all[c].usual -= usual
+			}
 			cs.all[c].over -= over
 		}
 	}

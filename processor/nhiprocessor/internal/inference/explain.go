@@ -72,7 +72,7 @@ var lossMatters = matter{excess: minExcess, ratio: minRatio}
 // Explain finds what is to blame for the loss of a window. falseAlarms is the wanted rate
 // of verdicts that chance alone leads to. The baseline is read and, with the outcome, advanced.
 func Explain(p *Problem, falseAlarms float64, b *Baseline) *Explanation {
-	e := b.explain(p, falseAlarms, newCandidates(p, usuals(p)))
+	e := b.explain(p, falseAlarms, newCandidates(p))
 	e.Enough = enoughSegments(e.Background, b.burstiness(), e.level)
 	b.learn(p, e)
 	return e
@@ -105,7 +105,7 @@ func (b *Baseline) explain(p *Problem, falseAlarms float64, cs *candidates) *Exp
 }
 
 func explain(p *Problem, cs *candidates, usual []float64, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
-	cs.count(p, usual)
+	cs.count(p)
 	s := &search{
 		p: p, cs: cs, rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
 		priorN: priorN, priorK: priorK, usuals: usual, mostLost: mostLost(p.Rows),

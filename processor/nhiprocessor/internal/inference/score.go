@@ -12,11 +12,15 @@ import (
 // background is the rate that is expected of the rows of c: that of the rows that do not cross it,
 // or what they usually lose, when that is more.
 func (s *search) background(c *candidate) float64 {
-	b := s.elsewhere(c)
+	return max(s.others(c), s.usualRate(c))
+}
+
+// others is the rate of the rows that do not cross c, or of the quietest hosts once they are looked for.
+func (s *search) others(c *candidate) float64 {
 	if s.quiet > 0 {
-		b = min(b, s.quiet)
+		return min(s.elsewhere(c), s.quiet)
 	}
-	return max(b, c.usualRate())
+	return s.elsewhere(c)
 }
 
 // elsewhere is the rate of the rows that do not cross c.
@@ -25,7 +29,11 @@ func (s *search) elsewhere(c *candidate) float64 {
 }
 
 // usualRate is what the rows of c lost in earlier windows, each along its own paths.
-func (c *candidate) usualRate() float64 {
+func (s *search) usualRate(c *candidate) float64 {
+	if len(s.usuals) == 0 {
+		return 0
+	}
+	s.cs.sumUsual(s.p, s.usuals, s.blame)
 	if c.usual <= 0 || c.n <= 0 {
 		return 0
 	}
@@ -78,7 +86,11 @@ func (s *search) score(c *candidate) float64 {
 	if c.k < 1 || c.n <= 0 {
 		return 0
 	}
-	rate, background := c.k/c.n, s.background(c)
+	rate := c.k / c.n
+	if others := s.others(c); rate-others < s.matter.excess || rate < s.matter.ratio*others {
+		return 0
+	}
+	background := s.background(c)
 	if rate-background < s.matter.excess || rate < s.matter.ratio*background {
 		return 0
 	}

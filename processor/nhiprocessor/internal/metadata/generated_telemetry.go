@@ -272,7 +272,7 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	errs = errors.Join(errs, err)
 	builder.ProcessorNhiPointsUncounted, err = builder.meter.Int64Counter(
 		"otelcol_processor_nhi_points_uncounted",
-		metric.WithDescription("Flow points that are missing in a monitor's sums, by `reason`. They passed through like the others, but for `undelivered`. [Development]"),
+		metric.WithDescription("Flow points that are missing in a monitor's sums, by `reason`. They passed through like the others, but for `undelivered`, which their sender sends again. [Development]"),
 		metric.WithUnit("{point}"),
 	)
 	errs = errors.Join(errs, err)

@@ -185,7 +185,7 @@ func AssertEqualProcessorNhiPointsMisplaced(t *testing.T, tt *componenttest.Tele
 func AssertEqualProcessorNhiPointsUncounted(t *testing.T, tt *componenttest.Telemetry, dps []metricdata.DataPoint[int64], opts ...metricdatatest.Option) {
 	want := metricdata.Metrics{
 		Name:        "otelcol_processor_nhi_points_uncounted",
-		Description: "Flow points that are missing in a monitor's sums, by `reason`. They passed through like the others, but for `undelivered`. [Development]",
+		Description: "Flow points that are missing in a monitor's sums, by `reason`. They passed through like the others, but for `undelivered`, which their sender sends again. [Development]",
 		Unit:        "{point}",
 		Data: metricdata.Sum[int64]{
 			Temporality: metricdata.CumulativeTemporality,
