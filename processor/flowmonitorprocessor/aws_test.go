@@ -5,6 +5,7 @@ package flowmonitorprocessor
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -396,6 +397,49 @@ func TestASnapshotThatCannotBeWrittenIsCounted(t *testing.T) {
 	w := watchFiles(t, cfg)
 	require.Eventually(t, func() bool { return w.sum("snapshot_writes", "result", "failed") == 1 }, patience, 5*time.Millisecond)
 	assert.Equal(t, "eni-2", w.says(remoteENI))
+}
+
+func TestTheStatusIsGoodAgainWhenAllIs(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "snapshots")
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	path := filepath.Join(t.TempDir(), "topology.yaml")
+	good := read(t, example2)
+	write(t, path, good)
+	cfg := createDefaultConfig().(*Config)
+	cfg.Topology.File = configoptional.Some(FileConfig{Path: path})
+	cfg.Topology.SnapshotPath, cfg.Topology.RefreshInterval = filepath.Join(folder, "snapshot"), 100*time.Millisecond
+	w := watchFiles(t, cfg)
+	failures := func(n int) func() bool { return func() bool { return w.p.sources.failures() == n } }
+	require.Eventually(t, func() bool { return exists(cfg.Topology.SnapshotPath) }, patience, time.Millisecond)
+	require.NoError(t, os.Rename(folder, folder+" gone"))
+	replace(t, path, "vpcs: [")
+	require.Eventually(t, failures(2), patience, time.Millisecond)
+	replace(t, path, good)
+	require.Eventually(t, failures(1), patience, time.Millisecond)
+	assert.Equal(t, componentstatus.StatusRecoverableError, w.host.status())
+	require.NoError(t, os.Rename(folder+" gone", folder))
+	require.Eventually(t, failures(0), patience, time.Millisecond)
+	assert.Equal(t, componentstatus.StatusOK, w.host.status())
+}
+
+func TestARefusedMonitorsFileIsReadAgainWithNewerRanges(t *testing.T) {
+	ranges := func(token, service string) string {
+		return fmt.Sprintf(`{"syncToken":%q,"createDate":"2026-01-01-00-00-00","prefixes":[{"ip_prefix":"198.51.100.0/24","region":"eu-west-1","service":%q,"network_border_group":"eu-west-1"}],"ipv6_prefixes":[]}`, token, service)
+	}
+	monitor := func(service string) string {
+		return "- {name: a, local: [{type: region, id: eu-west-1}], remote: [{type: service, id: " + service + "}]}\n"
+	}
+	folder := t.TempDir()
+	cfg := createDefaultConfig().(*Config)
+	cfg.Topology.IPRanges.Path, cfg.MonitorsFile = filepath.Join(folder, "ranges.json"), filepath.Join(folder, "monitors.yaml")
+	cfg.Topology.RefreshInterval = 100 * time.Millisecond
+	write(t, cfg.Topology.IPRanges.Path, ranges("1", "S3"))
+	write(t, cfg.MonitorsFile, monitor("S3"))
+	w := watchFiles(t, cfg)
+	replace(t, cfg.MonitorsFile, monitor("NEWER"))
+	require.Eventually(t, func() bool { return w.p.sources.failures() == 1 }, patience, time.Millisecond)
+	replace(t, cfg.Topology.IPRanges.Path, ranges("2", "NEWER"))
+	require.Eventually(t, func() bool { return w.p.sources.failures() == 0 }, patience, time.Millisecond)
 }
 
 func TestShutdownDoesNotWaitForSlowAnswers(t *testing.T) {

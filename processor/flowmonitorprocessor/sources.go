@@ -55,6 +55,7 @@ type sources struct {
 	ranges  *ipranges.Table
 	index   *topology.Index
 	fileSet []monitors.Definition
+	refused bool               // the monitors file is not in use: newer ranges may know its services
 	failing map[string]error   // by what fails
 	waiting map[parts.Key]bool // parts that have not answered yet
 	// expected are all parts of services; Current is since when.
@@ -263,13 +264,7 @@ func (s *sources) noted(source, what string, err error) (before error) {
 	if err != nil {
 		return s.fail(what, err)
 	}
-	if before = s.failing[what]; before != nil {
-		delete(s.failing, what)
-		if len(s.failing) == 0 {
-			componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
-		}
-	}
-	return before
+	return s.mend(what)
 }
 
 // fail notes what is wrong, and gives what was wrong before. Its caller holds s.mu.
@@ -277,6 +272,16 @@ func (s *sources) fail(what string, err error) (before error) {
 	before = s.failing[what]
 	s.failing[what] = err
 	componentstatus.ReportStatus(s.host, componentstatus.NewRecoverableErrorEvent(err))
+	return before
+}
+
+// mend notes that something is right, and gives what was wrong before. Its caller holds s.mu.
+func (s *sources) mend(what string) (before error) {
+	before = s.failing[what]
+	delete(s.failing, what)
+	if before != nil && len(s.failing) == 0 {
+		componentstatus.ReportStatus(s.host, componentstatus.NewEvent(componentstatus.StatusOK))
+	}
 	return before
 }
 

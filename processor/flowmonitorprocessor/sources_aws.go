@@ -105,6 +105,7 @@ func (s *sources) startRanges() {
 			s.mu.Lock()
 			s.ranges = table
 			s.mu.Unlock()
+			s.reconsider()
 			signal(s.stale)
 			s.p.logger.Info("Newer AWS ranges are in use.", zap.String("created", table.Created()))
 		},
@@ -164,12 +165,12 @@ func (s *sources) writeSnapshot(path string) {
 	s.p.telemetry.ProcessorFlowmonitorSnapshotWrites.Add(s.background, 1, metric.WithAttributes(attribute.String("result", okOrFailed(err))))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.failing[sourceSnapshot]
-	delete(s.failing, sourceSnapshot)
-	if err != nil {
-		s.failing[sourceSnapshot] = err
-		if before == nil {
-			s.p.logger.Warn("The snapshot of the topology cannot be written.", zap.Error(fmt.Errorf("'topology::snapshot_path': %w", err)))
-		}
+	if err == nil {
+		s.mend(sourceSnapshot)
+		return
+	}
+	err = fmt.Errorf("'topology::snapshot_path': %w", err)
+	if before := s.fail(sourceSnapshot, err); before == nil {
+		s.p.logger.Warn("The snapshot of the topology cannot be written.", zap.Error(err))
 	}
 }

@@ -79,6 +79,9 @@ func (s *sources) reload(r reader, data []byte, err error) bool {
 		s.p.logger.Warn("A changed file is not used; what was in use before stays in use.", zap.Error(err))
 		return false
 	}
+	if r.source == sourceRanges {
+		s.reconsider()
+	}
 	if r.index {
 		s.compile()
 	} else {
@@ -155,11 +158,27 @@ func (s *sources) loadMonitors(data []byte) error {
 	ranges := s.ranges
 	s.mu.Unlock()
 	list, err := file.Monitors(data, ranges, taken)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.refused = err != nil; s.refused {
+		return err
+	}
 	s.fileSet = list
 	return nil
+}
+
+// reconsider reads a monitors file again that was refused, once there are other ranges: they may
+// know its services.
+func (s *sources) reconsider() {
+	s.mu.Lock()
+	refused := s.refused
+	s.mu.Unlock()
+	if !refused {
+		return
+	}
+	if data, err := watch.Read(s.p.config.MonitorsFile); err != nil || s.loadMonitors(data) != nil {
+		return // it was said
+	}
+	s.p.logger.Info("A changed file is in use: the AWS ranges know its services now.", zap.String("path", s.p.config.MonitorsFile))
+	s.noted(sourceMonitors, "monitors_file", nil)
 }

@@ -194,6 +194,22 @@ func TestTheIndexEqualsALoop(t *testing.T) {
 	assert.Positive(t, matched)
 }
 
+func TestPairsAreBounded(t *testing.T) {
+	list := func(n int) (out []monitors.Resource) {
+		for i := range n {
+			out = append(out, monitors.Resource{Type: "subnet", ID: fmt.Sprint("subnet-", i)})
+		}
+		return out
+	}
+	fits := []monitors.Definition{{Name: "a", Local: list(1024), Remote: list(1023)}, {Name: "b", Local: list(1024)}}
+	problems, _ := monitors.Validate(fits, nil, nil)
+	assert.Empty(t, problems)
+	problems, _ = monitors.Validate(append(fits, monitors.Definition{Name: "c", Local: list(1)}, monitors.Definition{Name: "d", Local: list(9)}), nil, nil)
+	require.Len(t, problems, 1, "said once")
+	assert.Equal(t, "[2].remote", problems[0].Path)
+	assert.Contains(t, problems[0].Msg, "1048577 pairs")
+}
+
 func TestMonitorsWithoutTheirResource(t *testing.T) {
 	ix := topology.Build(&topology.Topology{
 		VPCs:              []topology.VPC{{VPCID: "vpc-1", Region: "eu-west-1"}},

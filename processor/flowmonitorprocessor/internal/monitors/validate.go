@@ -44,10 +44,15 @@ var (
 // mends the first of them and looks again.
 const maxProblems = 100
 
+// MaxPairs bounds the pairs of a local and a remote resource of all monitors of a list. Each
+// takes 90 bytes of the index: together 90 MB. A thousand monitors of a thousand pairs each fit.
+const MaxPairs = 1 << 20
+
 // Validate gives what is wrong with a list of definitions: the first hundred problems, and
 // how many more there are. taken are names that monitors from elsewhere already have.
 func Validate(definitions []Definition, ranges *ipranges.Table, taken []string) (problems []Problem, more int) {
 	v := &validator{ranges: ranges}
+	pairs := 0
 	first := map[string]int{}
 	for _, name := range taken {
 		first[name] = -1
@@ -71,6 +76,10 @@ func Validate(definitions []Definition, ranges *ipranges.Table, taken []string) 
 		}
 		for k, r := range d.Remote {
 			v.resource(fmt.Sprintf("%s.remote[%d]", at, k), r, "remote", remoteTypes)
+		}
+		before := pairs
+		if pairs += len(d.Local) * max(1, len(d.Remote)); pairs > MaxPairs && before <= MaxPairs {
+			v.fail(at+".remote", "the list has %d pairs of a local and a remote resource up to here, of at most %d: name whole VPCs, zones or Regions in place of their parts", pairs, MaxPairs)
 		}
 	}
 	return v.problems, v.more

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"syscall"
 	"unique"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/parts"
@@ -27,19 +28,28 @@ func Is(data []byte) bool { return bytes.HasPrefix(data, []byte{0x1f, 0x8b}) }
 // Load reads the snapshot at path. A file that is not there is an error that
 // [os.IsNotExist] tells.
 func Load(path string) ([]parts.Part, error) {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("read %s: is not a regular file", path))
-	}
 	list, err := Read(bufio.NewReaderSize(f, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
+}
+
+// open opens a regular file. It does not wait for somebody to write to a named pipe.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, f.Close(), fmt.Errorf("%s is not a regular file", path))
+	}
+	return f, nil
 }
 
 // Read reads a snapshot. Nothing of a damaged one is given. It never panics, whatever is read.

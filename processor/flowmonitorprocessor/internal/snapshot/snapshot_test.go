@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -156,6 +157,27 @@ func TestALineWithoutEndIsRefusedBeforeItFillsTheMemory(t *testing.T) {
 	_, err := snapshot.Read(r)
 	assert.ErrorContains(t, err, "is longer than 64 MiB")
 	require.NoError(t, r.Close())
+}
+
+func TestANamedPipeIsNotWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	_, err := snapshot.Load(path)
+	require.ErrorContains(t, err, "not a regular file")
+	require.ErrorContains(t, snapshot.Save(path, nil), "not a regular file")
+}
+
+func TestALinkStaysOne(t *testing.T) {
+	folder := t.TempDir()
+	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	require.NoError(t, os.WriteFile(target, nil, 0o600))
+	require.NoError(t, os.Symlink(target, link))
+	require.NoError(t, snapshot.Save(link, nil))
+	info, err := os.Lstat(link)
+	require.NoError(t, err)
+	assert.NotZero(t, info.Mode()&os.ModeSymlink)
+	_, err = snapshot.Load(target)
+	require.NoError(t, err)
 }
 
 func TestSomebodysFileIsNotReplaced(t *testing.T) {

@@ -27,6 +27,9 @@ import (
 // even a damaged one, is somebody's file and an error.
 func Save(path string, list []parts.Part) (err error) {
 	wrap := func(err error) error { return fmt.Errorf("write the snapshot %s: %w", path, err) }
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // the file that a link leads to is replaced, and not the link
+	}
 	mode := os.FileMode(0o600)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
@@ -65,7 +68,7 @@ func Save(path string, list []parts.Part) (err error) {
 
 // replaceable tells a snapshot, or an empty file, from others by its first bytes.
 func replaceable(path string) error {
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return err
 	}

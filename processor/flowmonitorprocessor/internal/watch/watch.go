@@ -71,6 +71,12 @@ func (f *File) Read() ([]byte, error) {
 	return data, nil
 }
 
+// Read gives the content of a regular file of at most [MaxSize].
+func Read(path string) ([]byte, error) {
+	data, _, err := read(path)
+	return data, err
+}
+
 func read(path string) ([]byte, os.FileInfo, error) {
 	// Not to wait for who writes to a named pipe: that it is none is known only when it is open.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
