@@ -65,7 +65,7 @@ func (c *clients) load(ctx context.Context) (aws.Config, error) {
 	}
 	cfg.HTTPClient = bounded{c.http, c.life}
 	cfg.Retryer = c.retryer
-	cfg.APIOptions = append(cfg.APIOptions, c.counted)
+	cfg.APIOptions = append(cfg.APIOptions, c.counted, genuine)
 	c.base = &cfg
 	return cfg.Copy(), nil
 }

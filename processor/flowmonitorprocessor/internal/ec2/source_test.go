@@ -82,7 +82,12 @@ func TestARefreshThatFailsKeepsTheLastGoodPart(t *testing.T) {
 		"no permission any more": {Status: 403, Code: "UnauthorizedOperation"},
 		"malformed XML":          {Status: 200, Body: []byte("<DescribeSubnetsResponse><subnetSet><item>")},
 		"HTML of a proxy":        {Status: 200, Body: []byte("<!DOCTYPE html><html><body>Please log in<br></body></html>")},
-		"an empty answer":        {Status: 502, Body: []byte{}},
+		"an empty error":         {Status: 502, Body: []byte{}},
+		"an empty answer":        {Status: 200, Body: []byte("")},
+		"white space":            {Status: 200, Body: []byte("\n")},
+		"no element":             {Status: 200, Body: []byte(`<?xml version="1.0" encoding="UTF-8"?>`)},
+		"well-formed HTML":       {Status: 200, Body: []byte("<html><body>hi</body></html>")},
+		"another's answer":       {Status: 200, Body: []byte("<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := ec2test.New(t, world)
