@@ -32,7 +32,7 @@ func (w *walk) entry(subnets []*topology.SubnetNode) (*topology.SubnetNode, *top
 			table = s.Table
 			continue
 		}
-		if a, b := table.Lookup(w.dst), s.Table.Lookup(w.dst); a == nil || b == nil || a.Kind != b.Kind || a.ID != b.ID {
+		if a, b := table.Lookup(w.dst), s.Table.Lookup(w.dst); a == nil || b == nil || a.Uncertain || b.Uncertain || a.Kind != b.Kind || a.ID != b.ID {
 			return nil, nil
 		}
 	}

@@ -4,9 +4,15 @@
 package path_test
 
 import (
+	"net/netip"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/file"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/path"
+	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
 
 // twoVPCs is what the tables of routing rules have in common: two VPCs, a host in each
@@ -329,4 +335,44 @@ route_tables: [{route_table_id: rtb-1, vpc_id: vpc-1, main: true, routes: [{dest
 		{"translated by nobody", host("i-1"), "2600:1f18:1:1::10", "64:ff9b::808:808", "UNCLASSIFIED",
 			"eni/eni-1 subnet/subnet-1 address/64:ff9b::808:808", "", "- - - -", "unknown"},
 	})
+}
+
+func TestARouteIsNotFollowedPastAPrefixListThatNobodyDescribes(t *testing.T) {
+	m, err := file.Topology([]byte(`
+vpcs:
+  - {vpc_id: vpc-1, region: eu-west-1, cidr_blocks: [10.1.0.0/16]}
+  - {vpc_id: vpc-2, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}
+  - {vpc_id: vpc-3, region: eu-west-1, cidr_blocks: [10.9.0.0/16]}
+subnets:
+  - {subnet_id: subnet-1, vpc_id: vpc-1, cidr_blocks: [10.1.1.0/24], availability_zone_id: euw1-az1}
+  - {subnet_id: subnet-2, vpc_id: vpc-2, cidr_blocks: [10.9.1.0/24], availability_zone_id: euw1-az1}
+  - {subnet_id: subnet-3, vpc_id: vpc-3, cidr_blocks: [10.9.1.0/24], availability_zone_id: euw1-az1}
+network_interfaces:
+  - {network_interface_id: eni-1, subnet_id: subnet-1, private_ip_addresses: [10.1.1.10]}
+  - {network_interface_id: eni-2, subnet_id: subnet-2, private_ip_addresses: [10.9.1.10, 10.9.1.11]}
+  - {network_interface_id: eni-3, subnet_id: subnet-3, private_ip_addresses: [10.9.1.10]}
+prefix_lists:
+  - {prefix_list_id: pl-1, prefix_list_name: corp, cidrs: [10.9.1.10/32]}
+vpc_peering_connections:
+  - {vpc_peering_connection_id: pcx-2, requester_vpc_info: {vpc_id: vpc-1}, accepter_vpc_info: {vpc_id: vpc-2}}
+  - {vpc_peering_connection_id: pcx-3, requester_vpc_info: {vpc_id: vpc-1}, accepter_vpc_info: {vpc_id: vpc-3}}
+route_tables:
+  - route_table_id: rtb-1
+    vpc_id: vpc-1
+    main: true
+    routes:
+      - {destination_cidr_block: 10.9.0.0/16, target: pcx-2}
+      - {destination_prefix_list_id: pl-1, target: pcx-3}
+`))
+	require.NoError(t, err)
+	remote := func(to string) path.End {
+		r := path.New(topology.Build(m, nil), nil)
+		return r.Resolve(&path.Origin{}, netip.MustParseAddr("10.1.1.10"), netip.MustParseAddr(to)).Remote
+	}
+	assert.Equal(t, "eni-3", remote("10.9.1.10").Interface, "by the list")
+	assert.Equal(t, "eni-2", remote("10.9.1.11").Interface)
+	m.PrefixLists = nil
+	assert.Empty(t, remote("10.9.1.10"))
+	assert.Empty(t, remote("10.9.1.11"))
+	assert.Equal(t, "eni-1", remote("10.1.1.10").Interface, "the VPC's own blocks")
 }

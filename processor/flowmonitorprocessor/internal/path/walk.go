@@ -76,7 +76,7 @@ func (w *walk) run() outcome {
 		}
 		w.visited = append(w.visited, w.table)
 		route := w.table.Lookup(w.dst)
-		if route == nil || route.Blackhole {
+		if route == nil || route.Blackhole || route.Uncertain {
 			return unknown()
 		}
 		if o, done := w.follow(route); done {

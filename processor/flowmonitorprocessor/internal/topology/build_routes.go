@@ -114,10 +114,13 @@ func (b *builder) routeTable(m *RouteTable, v *VPCNode) *RouteTableNode {
 	}
 	b.impliedEndpoints(node, m)
 	plain(true)
+	undescribed := false
 	for j := range m.Routes {
 		if r := &m.Routes[j]; r.DestinationPrefixListID != "" {
 			target := b.route(r)
-			for _, c := range b.lists[r.DestinationPrefixListID] {
+			list, known := b.lists[r.DestinationPrefixListID]
+			undescribed = undescribed || !known
+			for _, c := range list {
 				insert(c, target)
 			}
 		}
@@ -127,7 +130,20 @@ func (b *builder) routeTable(m *RouteTable, v *VPCNode) *RouteTableNode {
 		node.routes.Insert(c, local)
 	}
 	plain(false)
+	if undescribed {
+		node.distrust()
+	}
 	return node
+}
+
+// distrust marks what a route to a prefix list may override that is not described, as where
+// another account owns it: all but the VPC's own blocks, and the routes to one address.
+func (t *RouteTableNode) distrust() {
+	for p, r := range t.routes.All() {
+		if !p.IsSingleIP() && r.Kind != TargetLocal {
+			r.Uncertain = true
+		}
+	}
 }
 
 // maybePropagated tells a route that a virtual private gateway may have put into the

@@ -85,6 +85,7 @@ func (b *builder) transitTable(m *TransitGatewayRouteTable, attachments map[stri
 		})
 	}
 	named := map[*AttachmentNode]bool{}
+	incomplete := m.RoutesIncomplete
 	for j := range m.Routes {
 		r := &m.Routes[j]
 		a := attachments[r.TransitGatewayAttachmentID]
@@ -94,11 +95,12 @@ func (b *builder) transitTable(m *TransitGatewayRouteTable, attachments map[stri
 			insert(r.DestinationCIDRBlock, node)
 			continue
 		}
-		for _, p := range b.lists[r.PrefixListID] {
+		list, known := b.lists[r.PrefixListID]
+		incomplete = incomplete || r.PrefixListID != "" && !known
+		for _, p := range list {
 			insert(p, node)
 		}
 	}
-	incomplete := m.RoutesIncomplete
 	for _, id := range m.Propagations {
 		a := attachments[id]
 		if a == nil {

@@ -80,6 +80,8 @@ type RouteNode struct {
 	Kind      TargetKind
 	ID        string // of the target
 	Blackhole bool
+	// Uncertain: a route to a prefix list that nobody describes may be a longer one.
+	Uncertain bool
 
 	// The one that Kind names is set; nil when it is not described.
 	TransitGateway *TransitGatewayNode
