@@ -108,7 +108,7 @@ func (p *part) patch(found *topology.Topology) {
 	}
 	own := *next.Own
 	own.NetworkInterfaces = replace(own.NetworkInterfaces, found.NetworkInterfaces)
-	own.Instances = slices.Concat(own.Instances, found.Instances)
+	own.Instances = replaceInstances(own.Instances, found.Instances)
 	sortInterfaces(&own)
 	next.Own = &own // Current stays: most of the part is as old as it was
 	p.take(p.source.o.Put(next))
@@ -146,6 +146,21 @@ func replace(old, found []topology.NetworkInterface) []topology.NetworkInterface
 		}
 		n.PrivateIPAddresses, n.IPv6Addresses = left(n.PrivateIPAddresses), left(n.IPv6Addresses)
 		out = append(out, n)
+	}
+	return append(out, found...)
+}
+
+// replaceInstances gives a list with the new instances in it, each once.
+func replaceInstances(old, found []topology.Instance) []topology.Instance {
+	ids := map[string]bool{}
+	for i := range found {
+		ids[found[i].InstanceID] = true
+	}
+	out := make([]topology.Instance, 0, len(old)+len(found))
+	for i := range old {
+		if !ids[old[i].InstanceID] {
+			out = append(out, old[i])
+		}
 	}
 	return append(out, found...)
 }

@@ -36,7 +36,7 @@ type reader struct {
 
 // host reads everything.
 func (r *reader) host(ctx context.Context) (*topology.Topology, error) {
-	r.instance = r.must(ctx, "instance-id")
+	r.instance = r.id(ctx, "instance-id", "i-")
 	r.region = r.must(ctx, "placement/region")
 	r.zone = r.must(ctx, "placement/availability-zone")
 	r.zoneID = r.value(ctx, "placement/availability-zone-id")
@@ -85,7 +85,7 @@ func (r *reader) identify(ctx context.Context) {
 // networkInterface reads an interface with its subnet and VPC.
 func (r *reader) networkInterface(ctx context.Context, at string) {
 	n := topology.NetworkInterface{
-		NetworkInterfaceID: r.must(ctx, at+"interface-id"), SubnetID: r.must(ctx, at+"subnet-id"), VPCID: r.must(ctx, at+"vpc-id"),
+		NetworkInterfaceID: r.id(ctx, at+"interface-id", "eni-"), SubnetID: r.id(ctx, at+"subnet-id", "subnet-"), VPCID: r.id(ctx, at+"vpc-id", "vpc-"),
 		OwnerID: r.value(ctx, at+"owner-id"), InstanceID: r.instance,
 		PrivateIPAddresses: r.addresses(ctx, at+"local-ipv4s"), IPv6Addresses: r.addresses(ctx, at+"ipv6s"),
 		IPv4Prefixes: r.prefixes(ctx, at+"ipv4-prefix"), IPv6Prefixes: r.prefixes(ctx, at+"ipv6-prefix"),
@@ -152,6 +152,16 @@ func (r *reader) must(ctx context.Context, path string) string {
 	v := r.value(ctx, path)
 	if v == "" && r.err == nil {
 		r.err = fmt.Errorf("read %s: there is none", path)
+	}
+	return v
+}
+
+// id gives an id that has to be there. Something else may answer at the address: all kinds of
+// local services do, with anything, on hosts outside EC2.
+func (r *reader) id(ctx context.Context, path, prefix string) string {
+	v := r.must(ctx, path)
+	if r.err == nil && !strings.HasPrefix(v, prefix) {
+		r.err = fmt.Errorf("read %s: %.40q does not begin with %q", path, v, prefix)
 	}
 	return v
 }

@@ -194,6 +194,7 @@ func TestHalfAHostIsNotTaken(t *testing.T) {
 		"an interface without id": {func(s *service) { delete(s.values, second+"interface-id") }, "02/interface-id: there is none"},
 		"no identity":             {func(s *service) { delete(s.values, "dynamic/instance-identity/document") }, "instance identity document"},
 		"a page of something":     {func(s *service) { s.values["dynamic/instance-identity/document"] = "<html>" }, "instance identity document"},
+		"another service's ids":   {func(s *service) { s.values[second+"interface-id"] = "{}" }, `02/interface-id: "{}" does not begin with "eni-"`},
 		"not allowed":             {func(s *service) { s.fail = 403 }, "read instance-id"},
 	} {
 		t.Run(name, func(t *testing.T) {
