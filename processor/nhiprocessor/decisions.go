@@ -9,6 +9,9 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/evidence"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/verdict"
@@ -52,7 +55,7 @@ func (p *nhi) decideNext(ctx context.Context) bool {
 	d := p.judge.Decide(w, end)
 	w.Release()
 	p.telemetry.decided(ctx, time.Since(began), d, p.judge.Known())
-	p.tell(d)
+	p.tell(d, end)
 	_ = p.send(ctx, d, end) // counted; the sums go into the next batch
 	return true
 }
@@ -133,13 +136,27 @@ func (p *nhi) sendEvidence(ctx context.Context, w *evidence.Window, start, end t
 	return err
 }
 
-// tell logs each change of a verdict, with what it is put down to.
-func (p *nhi) tell(d *verdict.Decision) {
+// tell logs each change of a verdict on the window that ended at end, with what it is put down to.
+func (p *nhi) tell(d *verdict.Decision, end time.Time) {
 	for i := range d.Monitors {
 		m := &d.Monitors[i]
-		if m.Changed {
-			p.log.Info("verdict changed", zap.String("monitor", m.Name), zap.String("state", m.State),
-				zap.String("cause", m.Cause), zap.Strings("components", m.Names), zap.Any("alternatives", m.Alternatives), zap.Stringer("lack", m.Lack))
+		if !m.Changed {
+			continue
 		}
+		level := zapcore.InfoLevel
+		if m.State == flowattr.StateDegraded {
+			level = zapcore.WarnLevel
+		}
+		fields := []zap.Field{zap.String("monitor", m.Name), zap.String("state", m.State), zap.String("cause", m.Cause), zap.Time("window_end", end)}
+		if len(m.Names) > 0 {
+			fields = append(fields, zap.Strings("components", m.Names))
+		}
+		if len(m.Alternatives) > 0 {
+			fields = append(fields, zap.Any("alternatives", m.Alternatives))
+		}
+		if m.State == flowattr.StateInsufficientData {
+			fields = append(fields, zap.Stringer("lack", m.Lack))
+		}
+		p.log.Log(level, "verdict changed", fields...)
 	}
 }

@@ -19,7 +19,9 @@ func (b *batch) finish(w *Writer, table []flowattr.Metric) {
 			out.MoveTo(sm.Metrics().AppendEmpty())
 		}
 	}
-	if b.noValues.Len() > 0 {
+	// A metric for each: the Prometheus exporter (contrib v0.158, accumulator.go) ends the series of
+	// the first such point, and does not look at what is behind it in its metric.
+	for i := range b.noValues.Len() {
 		out := sm.Metrics().AppendEmpty()
 		for _, m := range flowattr.NHIMetrics {
 			if m.Name == flowattr.MetricMonitorHealthIndicator {
@@ -28,7 +30,7 @@ func (b *batch) finish(w *Writer, table []flowattr.Metric) {
 				out.SetDescription(m.Description)
 			}
 		}
-		b.noValues.MoveAndAppendTo(out.SetEmptyGauge().DataPoints())
+		b.noValues.At(i).MoveTo(out.SetEmptyGauge().DataPoints().AppendEmpty())
 	}
 	if sm.Metrics().Len() == 0 {
 		return
