@@ -34,6 +34,8 @@ const (
 	// memory is how many windows the baseline remembers: enough to average bursts, few
 	// enough to follow a working day (a quarter of an hour of windows of one minute).
 	memory = 16
+	// knownAfter is how many windows have to have been decided before their loss is what others are held against.
+	knownAfter = 3
 	// growth is how fast the expectation may grow from window to window once it is settled:
 	// twofold in two hours and a half of windows of a minute, so that a fault that grows
 	// over an hour is not taken for the background.
@@ -99,7 +101,8 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		of := blamed
-		if e.Blame[i] < 0 {
+		// What is unexplained may be how it is from now on.
+		if at := e.Blame[i]; at < 0 || e.Suspects[at].unexplained() {
 			of = clean
 			n += r.Segments
 			k += min(r.Lost, e.mostLost)

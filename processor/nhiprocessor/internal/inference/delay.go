@@ -26,5 +26,5 @@ func ReviewDelay(p *Problem, falseAlarms float64) *Explanation {
 // ExplainDelay finds what is to blame for slow pairs of hosts. Of a row, Segments is 1 and Lost
 // says whether the pair is slow.
 func ExplainDelay(p *Problem, falseAlarms float64) *Explanation {
-	return explain(p, newCandidates(p), nil, falseAlarms, expectedPairs, expectedPairs*expectedSlow, delayDispersion, delayDispersion, matter{excess: slowShare, ratio: minRatio})
+	return explain(p, newCandidates(p), nil, falseAlarms, expectedPairs, expectedPairs*expectedSlow, 0, delayDispersion, delayDispersion, matter{excess: slowShare, ratio: minRatio})
 }

@@ -60,6 +60,7 @@ type search struct {
 	paths           map[int32]unit
 	suspects        []Suspect
 	quiet           float64 // the background of the quietest hosts, once it is looked for, else 0
+	known           float64 // the background that earlier windows had; 0: not known yet
 	order           []int32
 	scores          []float64
 }
@@ -95,20 +96,24 @@ func (b *Baseline) explain(p *Problem, falseAlarms float64, cs *candidates) *Exp
 	dispersion := b.dispersion()
 	segments, lost := b.expectation()
 	usual := usuals(p)
-	e := explain(p, cs, usual, falseAlarms, segments, lost, dispersion, b.burstiness(), lossMatters)
+	known := 0.0
+	if b.windows >= knownAfter {
+		known = max(lost/segments, priorRate) // a network that gets as bad as the worst healthy ones all over has no fault
+	}
+	e := explain(p, cs, usual, falseAlarms, segments, lost, known, dispersion, b.burstiness(), lossMatters)
 	// When what is left is burstier than assumed, everything was too sure: once more.
 	b.look(p, e)
 	if d := b.dispersion(); d > dispersion {
-		e = explain(p, cs, usual, falseAlarms, segments, lost, d, b.burstiness(), lossMatters)
+		e = explain(p, cs, usual, falseAlarms, segments, lost, known, d, b.burstiness(), lossMatters)
 	}
 	return e
 }
 
-func explain(p *Problem, cs *candidates, usual []float64, falseAlarms, priorN, priorK, dispersion, burstiness float64, m matter) *Explanation {
+func explain(p *Problem, cs *candidates, usual []float64, falseAlarms, priorN, priorK, known, dispersion, burstiness float64, m matter) *Explanation {
 	cs.count(p)
 	s := &search{
 		p: p, cs: cs, rate: falseAlarms, dispersion: dispersion, burstiness: burstiness, matter: m,
-		priorN: priorN, priorK: priorK, usuals: usual, mostLost: mostLost(p.Rows),
+		priorN: priorN, priorK: priorK, known: known, usuals: usual, mostLost: mostLost(p.Rows),
 		blame:    make([]int32, len(p.Rows)),
 		unitOf:   make([]int32, len(p.Hosts)),
 		hostSums: make([]unit, len(p.Hosts)),
@@ -132,9 +137,11 @@ func explain(p *Problem, cs *candidates, usual []float64, falseAlarms, priorN, p
 	}
 	for len(s.suspects) < maxSuspects && (s.next() || s.lookCloser()) {
 	}
+	background := (s.k - s.over + s.priorK) / (s.n + s.priorN)
+	s.unexplained()
 	return &Explanation{
 		Suspects: s.suspects, Blame: s.blame, Dispersion: dispersion, Doubtful: s.best >= doubt,
-		Background: (s.k - s.over + s.priorK) / (s.n + s.priorN), mostLost: s.mostLost, rate: falseAlarms, level: s.networkLevel, matter: m,
+		Background: background, mostLost: s.mostLost, rate: falseAlarms, level: s.networkLevel, matter: m,
 		candidates: cs,
 	}
 }

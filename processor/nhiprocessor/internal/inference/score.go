@@ -4,9 +4,7 @@
 package inference
 
 import (
-	"cmp"
 	"math"
-	"slices"
 )
 
 // background is the rate that is expected of the rows of c: that of the rows that do not cross it,
@@ -38,45 +36,6 @@ func (s *search) usualRate(c *candidate) float64 {
 		return 0
 	}
 	return c.usual / c.n
-}
-
-// lookCloser is for a window in which nothing more stands out although far more is lost
-// than expected: many things may be faulty at once, so that each of them is background to
-// the others. From here on the background is that of the quietest hosts. It is true when
-// another look is worth it.
-func (s *search) lookCloser() bool {
-	if s.quiet > 0 || s.n == 0 {
-		return false
-	}
-	expected := max(s.priorK/s.priorN, s.usual/s.n)
-	if (s.k-s.over)/s.n < s.matter.ratio*expected {
-		return false
-	}
-	hosts := make([]unit, len(s.p.Hosts))
-	total := 0.0
-	for i := range s.p.Rows {
-		if s.blame[i] >= 0 {
-			continue
-		}
-		r := &s.p.Rows[i]
-		for _, h := range [2]int32{r.Local, r.Remote} {
-			hosts[h].n += r.Segments
-			hosts[h].k += r.Lost
-			total += r.Segments
-		}
-	}
-	hosts = slices.DeleteFunc(hosts, func(u unit) bool { return u.n == 0 })
-	slices.SortFunc(hosts, func(a, b unit) int { return cmp.Compare(a.k/a.n, b.k/b.n) })
-	var n, k float64
-	for _, u := range hosts {
-		if n >= quietShare*total {
-			break
-		}
-		n += u.n
-		k += u.k
-	}
-	s.quiet = (k + s.priorK) / (n + s.priorN)
-	return true
 }
 
 // score is the log-likelihood ratio of two rates, one for the rows of c and one for the
