@@ -6,6 +6,7 @@ package accuracy
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 )
@@ -23,6 +24,8 @@ const (
 	Direction Kind = "direction"
 	Delay25   Kind = "delay_25"
 	Delay100  Kind = "delay_100"
+	Several   Kind = "several"
+	SlowMany  Kind = "several_delay_100"
 
 	Service       Kind = "service"
 	HostInterface Kind = "host_interface"
@@ -36,7 +39,7 @@ const (
 
 // NetworkKinds and OtherKinds list them.
 var (
-	NetworkKinds = []Kind{AZPair, Gateway, Subnet, Endpoint, OnePath, Direction, Delay25, Delay100}
+	NetworkKinds = []Kind{AZPair, Gateway, Subnet, Endpoint, OnePath, Direction, Delay25, Delay100, Several, SlowMany}
 	OtherKinds   = []Kind{Service, HostInterface, Shaping, Receiver, SlowReader, Deploy, FlashCrowd, FlashTier}
 )
 
@@ -129,22 +132,27 @@ func sentTo(hosts ...*Host) func(*Flow, bool) bool {
 	}
 }
 
+// components lists those of a type that flows cross.
+func (f *Fleet) components(kind string) (all []string) {
+	for _, flow := range f.Flows {
+		for _, c := range flow.Components {
+			if strings.HasPrefix(c, kind+"/") && !slices.Contains(all, c) {
+				all = append(all, c)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Inject makes a fault of a kind somewhere in a fleet, nil when the fleet has no place for it.
 func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 	fault := &Fault{Kind: kind, Loss: loss, Burst: burst, Crowd: 8, onPath: -1}
 	component := func(kind string) string {
-		var all []string
-		for _, flow := range f.Flows {
-			for _, c := range flow.Components {
-				if len(c) > len(kind) && c[:len(kind)+1] == kind+"/" && !slices.Contains(all, c) {
-					all = append(all, c)
-				}
-			}
-		}
+		all := f.components(kind)
 		if len(all) == 0 {
 			return ""
 		}
-		slices.Sort(all)
 		return all[rng.IntN(len(all))]
 	}
 	host := func() *Host { return f.Hosts[rng.IntN(len(f.Hosts))] }
@@ -163,6 +171,25 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		name = component(flowattr.ComponentSubnet)
 	case Endpoint:
 		name = component(flowattr.ComponentVPCEndpoint)
+	case Several, SlowMany:
+		// Two of a kind at least, and all but one at most.
+		kinds := []string{flowattr.ComponentAZPair, flowattr.ComponentSubnet}
+		all := f.components(kinds[rng.IntN(len(kinds))])
+		if len(all) < 3 {
+			all = f.components(flowattr.ComponentSubnet)
+		}
+		if len(all) < 3 {
+			return nil
+		}
+		rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
+		fault.Components = all[:2+rng.IntN(len(all)-2)]
+		fault.hits = func(fl *Flow, _ bool) bool {
+			return slices.ContainsFunc(fault.Components, func(c string) bool { return slices.Contains(fl.Components, c) })
+		}
+		if kind == SlowMany {
+			fault.Loss, fault.DelayShare, fault.DelayLeast = 0, 1, 0.0005
+		}
+		return fault
 	case Delay25, Delay100:
 		fault.Loss = 0
 		fault.DelayShare, fault.DelayLeast = 0.25, 0.0005

@@ -46,7 +46,7 @@ func cells(kinds []Kind, loss, burst, noise, least float64, turn int) (out []Cel
 		}
 		// What many monitors and subnets share is divided among them.
 		share := 1.0
-		if k == Gateway || k == Subnet || k == OnePath {
+		if k == Gateway || k == Subnet || k == OnePath || k == Several {
 			share = 3
 		}
 		out = append(out, Cell{
@@ -116,6 +116,8 @@ func Table(scale int) (rows []Row) {
 		loaded[i].Load = 1.5
 	}
 	add("0.5 %, with half as much traffic again", 8, DefaultPlan, loaded...)
+	add("0.5 %, at several components at once", 16, DefaultPlan, cells([]Kind{Several, Several, Several}, 0.005, 3, 0.001, 10_000, 0)...)
+	add("delay + 100 %, at several components at once", 16, DefaultPlan, cells([]Kind{SlowMany, SlowMany, SlowMany}, 0.005, 3, 0.001, 10_000, 1)...)
 	var crowds []Cell
 	for i, times := range []float64{2.5, 3, 4, 5.5, 8} {
 		for _, other := range []Kind{FlashTier, FlashCrowd} {

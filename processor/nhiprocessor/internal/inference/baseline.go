@@ -101,9 +101,11 @@ func (b *Baseline) learn(p *Problem, e *Explanation) {
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		of := blamed
+		if e.Blame[i] < 0 {
+			of = clean
+		}
 		// What is unexplained may be how it is from now on.
 		if at := e.Blame[i]; at < 0 || e.Suspects[at].unexplained() {
-			of = clean
 			n += r.Segments
 			k += min(r.Lost, e.mostLost)
 		}
