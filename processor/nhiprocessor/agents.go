@@ -46,3 +46,13 @@ func (as agents) forget(before int64) {
 		}
 	}
 }
+
+// since says how many told of a time after this one, in Unix ns.
+func (as agents) since(at int64) (n int) {
+	for _, a := range as {
+		if a.last > at {
+			n++
+		}
+	}
+	return n
+}

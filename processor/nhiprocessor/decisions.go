@@ -33,6 +33,7 @@ func (p *nhi) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			_ = p.sendPending(ctx) // counted, and kept
 		case <-p.wake:
 		}
 		for ctx.Err() == nil && p.decideNext(ctx) {
@@ -93,47 +94,75 @@ func (p *nhi) flush(ctx context.Context) error {
 	return p.send(ctx, nil, end)
 }
 
-// flushEvidence hands on the windows that are not over, each as the window that it is.
+// flushEvidence hands on the windows that are not over, each as the window that it is. What is refused
+// now is lost, and counted.
 func (p *nhi) flushEvidence(ctx context.Context) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
 		index, holds := p.lowest()
 		if !holds {
-			return err
+			break
 		}
 		w := p.open[index]
 		delete(p.open, index)
-		err = p.sendEvidence(ctx, w, p.schedule.Start(index), p.schedule.End(index))
+		_ = p.sendEvidence(ctx, w, p.schedule.Start(index), p.schedule.End(index))
 	}
+	err = p.sendPending(ctx)
+	p.keep(ctx, 0)
+	return err
 }
 
 // maxPending is how many windows of evidence are kept for a consumer that does not take them:
 // as many as may be open at once when no lateness is allowed for.
 const maxPending = 8
 
-// sendEvidence hands on what a window holds, after what was refused before.
+// part is evidence on its way out.
+type part struct {
+	md     pmetric.Metrics
+	window uint64 // that it is of, in the order in which they were sent
+}
+
+// sendEvidence hands on what a window holds, after what was refused before. A part is made once those
+// before it were taken: a window is many times its size on the wire.
 func (p *nhi) sendEvidence(ctx context.Context, w *evidence.Window, start, end time.Time) (err error) {
-	if md := p.writer.Evidence(w, start, end); md.DataPointCount() > 0 {
-		p.pending = append(p.pending, md)
+	err = p.sendPending(ctx)
+	said := uint64(0)
+	for md := range p.writer.Evidence(w, start, end) {
+		said = 1
+		p.pending = append(p.pending, part{md, p.sent})
+		if err == nil {
+			err = p.sendPending(ctx)
+		}
 	}
 	w.Release()
 	p.telemetry.ProcessorNhiWindowsDecided.Add(ctx, 1)
+	p.sent += said
+	p.keep(ctx, maxPending)
+	return err
+}
+
+// keep drops the oldest parts of what was refused, but for those of some windows.
+func (p *nhi) keep(ctx context.Context, windows uint64) {
+	for len(p.pending) > 0 && p.sent-p.pending[0].window > windows {
+		p.telemetry.ProcessorNhiPointsUncounted.Add(ctx, int64(p.pending[0].md.DataPointCount()), p.telemetry.uncounted[undelivered])
+		p.pending = p.pending[1:]
+	}
+}
+
+// sendPending hands on parts until one is refused.
+func (p *nhi) sendPending(ctx context.Context) error {
 	for len(p.pending) > 0 {
 		// The consumer may change what it is given, also when it refuses it.
 		md := pmetric.NewMetrics()
-		p.pending[0].CopyTo(md)
-		if err = p.next.ConsumeMetrics(ctx, md); err != nil {
+		p.pending[0].md.CopyTo(md)
+		if err := p.next.ConsumeMetrics(ctx, md); err != nil {
 			p.telemetry.failed(ctx)
-			break
+			return err
 		}
 		p.pending = p.pending[1:]
 	}
-	for len(p.pending) > maxPending {
-		p.telemetry.ProcessorNhiPointsUncounted.Add(ctx, int64(p.pending[0].DataPointCount()), p.telemetry.uncounted[undelivered])
-		p.pending = p.pending[1:]
-	}
-	return err
+	return nil
 }
 
 // tell logs each change of a verdict on the window that ended at end, with what it is put down to.

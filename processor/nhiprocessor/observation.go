@@ -21,6 +21,7 @@ type observation struct {
 	used       int
 	uncounted  [uncountedReasons]int64
 	verdict    bool // evidence is read, not flows
+	flows      bool // there were some all the same
 
 	event, direction string
 	addresses        []string
@@ -68,7 +69,7 @@ const maxValue = 1 << 53
 func (o *observation) reset() {
 	clear(o.points) // keys of a table are not held by an idle observation
 	o.points = o.points[:0]
-	o.used = 0
+	o.used, o.flows = 0, false
 	clear(o.agents)
 	o.agents = o.agents[:0]
 	o.uncounted = [uncountedReasons]int64{}
@@ -222,6 +223,7 @@ func (o *observation) readMetric(m pmetric.Metric, host string, table *evidence.
 	}
 	field := by[name]
 	if field == nil {
+		o.flows = o.flows || readers[name] != nil
 		return
 	}
 	if m.Type() != pmetric.MetricTypeSum {

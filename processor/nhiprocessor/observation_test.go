@@ -90,7 +90,9 @@ func TestTimesAreCountedInMicroseconds(t *testing.T) {
 			w := evidence.NewWindow()
 			w.Row(o.points[0].key, 10).Add(o.points[0].field, o.points[0].value)
 			next := &observation{verdict: true}
-			next.read(report.NewWriter("i", "s", "v").Evidence(w, time.Unix(0, 0), time.Unix(60, 0)), table, agents{}, 10)
+			for md := range report.NewWriter("i", "s", "v").Evidence(w, time.Unix(0, 0), time.Unix(60, 0)) {
+				next.read(md, table, agents{}, 10)
+			}
 			require.Len(t, next.points, 1)
 			assert.Equal(t, tt.want, next.points[0].field)
 			assert.Equal(t, tt.units, next.points[0].value)

@@ -216,7 +216,17 @@ func (p *nhi) take(now time.Time) (w *evidence.Window, start, end time.Time, due
 	delete(p.open, index)
 	p.table.Sweep()
 	p.agents.forget(p.schedule.Start(index - keepAgents).UnixNano())
+	p.hear(p.agents.since(p.schedule.Start(index).UnixNano()), p.schedule.End(index))
 	return w, p.schedule.Start(index), p.schedule.End(index), true
+}
+
+// hear is told of how many writers were heard in a window. Stages of evidence are few, and a verdict without
+// one of them is one on a part of the fleet.
+func (p *nhi) hear(n int, end time.Time) {
+	before := int(p.telemetry.agents.Swap(int64(n)))
+	if p.config.Role == roleVerdict && n < before {
+		p.log.Warn("evidence of fewer stages than in the window before: the verdicts are on what is left", zap.Int("stages", n), zap.Int("before", before), zap.Time("window_end", end))
+	}
 }
 
 // lowest is the first window that holds data, if any does.

@@ -47,7 +47,8 @@ type nhi struct {
 	judge  *verdict.Judge
 	writer *report.Writer
 	// pending is evidence that no consumer took, oldest first.
-	pending []pmetric.Metrics
+	pending []part
+	sent    uint64 // windows that held evidence
 
 	wake       chan struct{} // a window may be due
 	cancel     context.CancelFunc
@@ -55,6 +56,8 @@ type nhi struct {
 	stopping   sync.Once
 	cumulative sync.Once // the line about cumulative points
 	unenriched sync.Once // the line about flows that flowmonitor did not see
+	began      time.Time
+	misled     sync.Once // the line about flows at role verdict
 }
 
 func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*nhi, error) {
@@ -88,6 +91,7 @@ func newProcessor(set processor.Settings, cfg *Config, next consumer.Metrics) (*
 // start begins to decide. It needs nothing of the host, and returns at once.
 func (p *nhi) start(starting context.Context, _ component.Host) error {
 	p.telemetry.begin(starting)
+	p.began = time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.done = cancel, make(chan struct{})
 	go func() {
@@ -169,9 +173,29 @@ func (p *nhi) count(ctx context.Context, o *observation) {
 			p.log.Warn("cumulative flow points cannot be counted, they only pass through: give nhi the receiver's deltas (sockops: 'temporality: delta'), before any conversion")
 		})
 	}
+	if o.flows && o.verdict && p.expectsEvidence() {
+		p.misled.Do(func() {
+			p.log.Warn("only flow points have come for three windows, and no evidence: there are no verdicts; set 'role: evidence' at the nhi processors before this one, or 'role: both' here")
+		})
+	}
 	if o.uncounted[unenriched] > 0 {
 		p.unenriched.Do(func() {
 			p.log.Warn("flow points without flow.category, flow.path and flow.monitors cannot be judged, they only pass through: put the flowmonitor processor before nhi, with 'attributes' on")
 		})
 	}
+}
+
+// unheard is after how many windows evidence should have come: the first may be in parts, and is over after
+// one; the stage before waits for its own lateness, which is seldom more than one.
+const unheard = 3
+
+// expectsEvidence says whether none has come although it should have.
+func (p *nhi) expectsEvidence() bool {
+	if time.Since(p.began) < unheard*p.config.Window {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, some := p.schedule.Next()
+	return !some
 }

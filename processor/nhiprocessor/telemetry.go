@@ -20,6 +20,7 @@ import (
 // telemetry is what the processor reports of itself.
 type telemetry struct {
 	*metadata.TelemetryBuilder
+	agents    atomic.Int64 // heard in the last window
 	monitors  atomic.Int64
 	lacking   [verdict.Lacks]atomic.Int64 // monitors in the last window
 	lacks     [verdict.Lacks]metric.MeasurementOption
@@ -58,6 +59,10 @@ func newTelemetry(set component.TelemetrySettings, p *nhi) (*telemetry, error) {
 		}
 	}
 	return t, errors.Join(
+		builder.RegisterProcessorNhiAgentsCallback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(t.agents.Load())
+			return nil
+		}),
 		builder.RegisterProcessorNhiFlowsCallback(held(func() int { n, _ := p.table.Sizes(); return n })),
 		builder.RegisterProcessorNhiFlowsCapacityCallback(constant(p.config.MaxFlows)),
 		builder.RegisterProcessorNhiComponentsCallback(held(func() int { _, n := p.table.Sizes(); return n })),

@@ -28,6 +28,7 @@ type TelemetryBuilder struct {
 	meter                            metric.Meter
 	mu                               sync.Mutex
 	registrations                    []metric.Registration
+	ProcessorNhiAgents               metric.Int64ObservableGauge
 	ProcessorNhiBatchesFailed        metric.Int64Counter
 	ProcessorNhiComponents           metric.Int64ObservableGauge
 	ProcessorNhiComponentsCapacity   metric.Int64ObservableGauge
@@ -53,6 +54,21 @@ type telemetryBuilderOptionFunc func(mb *TelemetryBuilder)
 
 func (tbof telemetryBuilderOptionFunc) apply(mb *TelemetryBuilder) {
 	tbof(mb)
+}
+
+// RegisterProcessorNhiAgentsCallback sets callback for observable ProcessorNhiAgents metric.
+func (builder *TelemetryBuilder) RegisterProcessorNhiAgentsCallback(cb metric.Int64Callback) error {
+	reg, err := builder.meter.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
+		cb(ctx, &observerInt64{inst: builder.ProcessorNhiAgents, obs: o})
+		return nil
+	}, builder.ProcessorNhiAgents)
+	if err != nil {
+		return err
+	}
+	builder.mu.Lock()
+	defer builder.mu.Unlock()
+	builder.registrations = append(builder.registrations, reg)
+	return nil
 }
 
 // RegisterProcessorNhiComponentsCallback sets callback for observable ProcessorNhiComponents metric.
@@ -203,6 +219,12 @@ func NewTelemetryBuilder(settings component.TelemetrySettings, options ...Teleme
 	}
 	builder.meter = Meter(settings)
 	var err, errs error
+	builder.ProcessorNhiAgents, err = builder.meter.Int64ObservableGauge(
+		"otelcol_processor_nhi_agents",
+		metric.WithDescription("Writers of points (resources) that were heard in the last window, agents, or at `role` verdict the stages of evidence. [Development]"),
+		metric.WithUnit("{agent}"),
+	)
+	errs = errors.Join(errs, err)
 	builder.ProcessorNhiBatchesFailed, err = builder.meter.Int64Counter(
 		"otelcol_processor_nhi_batches_failed",
 		metric.WithDescription("Batches of verdicts that no consumer took. Their sums go into the next batch, the gauges of that window are lost. [Development]"),

@@ -5,6 +5,7 @@ package report
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -47,44 +48,67 @@ var wire = [evidence.NumFields]written{
 	evidence.SendBuffer:            {flowattr.MetricEvidenceTime, []string{flowattr.Limit, flowattr.LimitSendBuffer}},
 }
 
-// Evidence writes all that a window holds, so that a stage of role verdict has the same window
-// as one that had seen the flows. It is empty when the window is.
-func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) pmetric.Metrics {
-	md := pmetric.NewMetrics()
-	b := newBatch(md, pcommon.NewTimestampFromTime(end), flowattr.EvidenceMetrics)
-	from := pcommon.NewTimestampFromTime(start)
-	row := func(c *evidence.Counts, describe func(pcommon.Map)) {
-		for f, n := range c.N {
-			if n == 0 {
-				continue
-			}
-			p := b.metrics[wire[f].metric].Sum().DataPoints().AppendEmpty()
-			p.SetStartTimestamp(from)
-			p.SetTimestamp(b.at)
-			if wire[f].metric == flowattr.MetricEvidenceTime {
-				p.SetDoubleValue(float64(min(n, maxWritten)) / evidence.TimeUnits)
-			} else {
-				p.SetIntValue(int64(min(n, maxWritten)))
-			}
-			describe(p.Attributes())
-			for i := 0; i < len(wire[f].extra); i += 2 {
-				p.Attributes().PutStr(wire[f].extra[i], wire[f].extra[i+1])
-			}
+// partPoints is how many points a part of a window has, but for those of its last row. A point takes
+// some 350 bytes, so that a part is less than half of the 4 MiB that a gRPC server accepts of one message
+// unless it is told otherwise.
+const partPoints = 4096
+
+// Evidence writes all that a window holds, in parts, so that a stage of role verdict has the same window
+// as one that had seen the flows. There are none when the window is empty. The window has to stay as it is
+// until all parts are taken.
+func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) iter.Seq[pmetric.Metrics] {
+	return func(yield func(pmetric.Metrics) bool) {
+		p := parts{writer: w, from: pcommon.NewTimestampFromTime(start), to: pcommon.NewTimestampFromTime(end), yield: yield}
+		p.begin()
+		p.window(e)
+		if p.points > 0 {
+			p.end()
 		}
 	}
-	histogram := func() pmetric.ExponentialHistogramDataPoint {
-		p := b.metrics[flowattr.MetricEvidenceRTT].ExponentialHistogram().DataPoints().AppendEmpty()
-		return p
+}
+
+// parts is a window on its way out.
+type parts struct {
+	*batch
+	writer   *Writer
+	from, to pcommon.Timestamp
+	points   int // of the part at hand
+	yield    func(pmetric.Metrics) bool
+}
+
+func (p *parts) begin() {
+	p.points = 0
+	p.batch = newBatch(pmetric.NewMetrics(), p.to, flowattr.EvidenceMetrics)
+}
+
+// end hands the part at hand on. It is false when no more is wanted.
+func (p *parts) end() bool {
+	p.finish(p.writer, flowattr.EvidenceMetrics)
+	return p.yield(p.md)
+}
+
+// full ends the part when it has its points. It is false when no more is wanted.
+func (p *parts) full() bool {
+	if p.points < partPoints {
+		return true
 	}
+	if !p.end() {
+		p.points = 0
+		return false
+	}
+	p.begin()
+	return true
+}
+
+func (p *parts) window(e *evidence.Window) {
 	for _, r := range e.Rows {
 		k, c := r.Key, r.Counts
-		row(c, func(m pcommon.Map) { describe(k, m) })
+		p.row(c, func(m pcommon.Map) { describe(k, m) })
 		if c.Times != nil {
-			p := histogram()
-			times(c.Times, p)
-			p.SetStartTimestamp(from)
-			p.SetTimestamp(b.at)
-			describe(k, p.Attributes())
+			times(c.Times, p.histogram(func(m pcommon.Map) { describe(k, m) }))
+		}
+		if !p.full() {
+			return
 		}
 	}
 	ofMonitor := func(name string) func(pcommon.Map) {
@@ -94,18 +118,49 @@ func (w *Writer) Evidence(e *evidence.Window, start, end time.Time) pmetric.Metr
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Extra)) {
-		row(e.Extra[name], ofMonitor(name))
+		p.row(e.Extra[name], ofMonitor(name))
+		if !p.full() {
+			return
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.RTT)) {
-		p := histogram()
-		e.RTT[name].CopyTo(p)
-		p.Attributes().Clear()
-		p.SetStartTimestamp(from)
-		p.SetTimestamp(b.at)
-		ofMonitor(name)(p.Attributes())
+		exphist.Add(p.histogram(ofMonitor(name)), e.RTT[name])
+		if !p.full() {
+			return
+		}
 	}
-	b.finish(w, flowattr.EvidenceMetrics)
-	return md
+}
+
+// row writes counts that are not 0.
+func (p *parts) row(c *evidence.Counts, describe func(pcommon.Map)) {
+	for f, n := range c.N {
+		if n == 0 {
+			continue
+		}
+		p.points++
+		pt := p.metrics[wire[f].metric].Sum().DataPoints().AppendEmpty()
+		pt.SetStartTimestamp(p.from)
+		pt.SetTimestamp(p.to)
+		if wire[f].metric == flowattr.MetricEvidenceTime {
+			pt.SetDoubleValue(float64(min(n, maxWritten)) / evidence.TimeUnits)
+		} else {
+			pt.SetIntValue(int64(min(n, maxWritten)))
+		}
+		describe(pt.Attributes())
+		for i := 0; i < len(wire[f].extra); i += 2 {
+			pt.Attributes().PutStr(wire[f].extra[i], wire[f].extra[i+1])
+		}
+	}
+}
+
+// histogram writes round-trip times.
+func (p *parts) histogram(describe func(pcommon.Map)) pmetric.ExponentialHistogramDataPoint {
+	p.points++
+	pt := p.metrics[flowattr.MetricEvidenceRTT].ExponentialHistogram().DataPoints().AppendEmpty()
+	pt.SetStartTimestamp(p.from)
+	pt.SetTimestamp(p.to)
+	describe(pt.Attributes())
+	return pt
 }
 
 // maxWritten is the largest count that a reader believes.
