@@ -72,6 +72,26 @@ func TestWhatHealthyPathsDifferByIsNoFault(t *testing.T) {
 	}
 }
 
+// Hosts at fault at both sides leave no host clean, for all deal with some of them. Without traffic that stays on its
+// side, it is what the others send to each other that shows it.
+func TestSeveralHostsAreNotTheNetwork(t *testing.T) {
+	for _, hosts := range []int{12, 20, 28} {
+		t.Run(fmt.Sprint(hosts, " hosts"), func(t *testing.T) {
+			t.Parallel()
+			c := accuracy.Cell{
+				Shape: accuracy.Shape{Hosts: hosts, AZs: 2, VPCs: 1, Even: true}, Network: accuracy.AZPair, Other: accuracy.SeveralHosts,
+				Loss: 0.02, Burst: 3, Segments: 120_000, Noise: accuracy.Noise{Rate: 0.0005, Burst: 3},
+			}
+			s := accuracy.Run(c, accuracy.DefaultPlan, 1000, 8, []accuracy.Maker{accuracy.NewNHI}, nil)[0]
+			other := s.AllOther()
+			assert.Greater(t, other.Of, 200)
+			assert.Zero(t, other.Hits)
+			assert.Greater(t, s.Recall.Of, 100)
+			assert.GreaterOrEqual(t, s.Recall.Rate(), 0.99)
+		})
+	}
+}
+
 // absurd plays windows in some of which one row is what cannot be.
 type absurd struct {
 	accuracy.Method

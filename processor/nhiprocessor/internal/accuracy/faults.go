@@ -35,6 +35,7 @@ const (
 	Deploy        Kind = "deploy"
 	FlashCrowd    Kind = "flash_crowd"
 	FlashTier     Kind = "flash_crowd_tier"
+	SeveralHosts  Kind = "several_hosts"
 )
 
 // NetworkKinds and OtherKinds list them.
@@ -252,6 +253,15 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		h := host()
 		fault.hits = at(h)
 		fault.Components = []string{instance(h)}
+	case SeveralHosts:
+		// Three of ten, wherever they are: most of what goes from one side to another is concerned.
+		some := slices.Clone(f.Hosts)
+		rng.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
+		some = some[:max(3, 3*len(some)/10)]
+		fault.hits = at(some...)
+		for _, h := range some {
+			fault.Components = append(fault.Components, instance(h))
+		}
 	case Shaping:
 		// What exceeds the allowance is queued, then dropped in bursts.
 		h := host()

@@ -6,6 +6,7 @@ package accuracy
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -118,6 +119,11 @@ func Table(scale int) (rows []Row) {
 	add("0.5 %, with half as much traffic again", 8, DefaultPlan, loaded...)
 	add("0.5 %, at several components at once", 16, DefaultPlan, cells([]Kind{Several, Several, Several}, 0.005, 3, 0.001, 10_000, 0)...)
 	add("delay + 100 %, at several components at once", 16, DefaultPlan, cells([]Kind{SlowMany, SlowMany, SlowMany}, 0.005, 3, 0.001, 10_000, 1)...)
+	many := make([]Cell, 0, len(shapes))
+	for _, shape := range shapes {
+		many = append(many, Cell{Shape: shape, Other: SeveralHosts, Loss: 0.02, Burst: 3, Segments: 40_000, Noise: Noise{Rate: 0.001, Burst: 3}})
+	}
+	add("2 %, at three hosts of ten", 10, DefaultPlan, many...)
 	var crowds []Cell
 	for i, times := range []float64{2.5, 3, 4, 5.5, 8} {
 		for _, other := range []Kind{FlashTier, FlashCrowd} {
@@ -203,7 +209,7 @@ func WriteTable(w io.Writer, rows []Row, watch func(cell int, seed uint64, monit
 	}
 	fmt.Fprintln(w, "\n| other fault | degraded | cause is one of the right ones, where one is named |")
 	fmt.Fprintln(w, "| --- | --- | --- |")
-	for _, k := range OtherKinds {
+	for _, k := range append(slices.Clone(OtherKinds), SeveralHosts) {
 		fmt.Fprintf(w, "| `%s` | %s | %s |\n", k, of(total.Other, k).atMost(), of(total.Cause, k).atLeast())
 	}
 	fmt.Fprintf(w, "\nAll: recall %s, precision %s, component %s, other faults %s, clean %s; of windows below the minimum %s are insufficient_data, of clean windows %s are judged. Full windows until detected: %v, until cleared: %v. %s.\n",
