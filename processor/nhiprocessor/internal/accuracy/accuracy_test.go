@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -212,6 +213,20 @@ func TestATruthThatIsNotAlignedToWindowsIsAnError(t *testing.T) {
 			assert.ErrorContains(t, err, tt.want)
 		})
 	}
+}
+
+// A monitor whose name is another in the points would count as one that has no verdict.
+func TestATruthOfMonitorsThatNobodyHasIsAnError(t *testing.T) {
+	c := accuracy.Cell{Shape: accuracy.Shape{Hosts: 8, AZs: 2, VPCs: 1, Even: true}, Network: accuracy.AZPair, Loss: 0.02, Burst: 1, Segments: 30_000}
+	dir := t.TempDir()
+	require.NoError(t, accuracy.WriteTrace(dir, c, accuracy.Plan{Clean: 1, Fault: 4}, 7))
+	path := filepath.Join(dir, "truth.json")
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(data), `"euw1-az1-euw1-az2"`)
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(data), `"euw1-az1-euw1-az2"`, `"checkout"`)), 0o600))
+	_, err = accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), nil)
+	assert.ErrorContains(t, err, `eligible windows of monitors that no point names: ["checkout"]; the points name ["euw1-az1-euw1-az1"`)
 }
 
 // Bounds of Clopper and Pearson, compared with published values: none of 60,000, and one of ten

@@ -51,6 +51,10 @@ func ScoreTrace(dir string, factory processor.Factory, others []Maker) ([]*Score
 		return nil, err
 	}
 
+	if err := truth.heard(r.said); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, truthFile), err)
+	}
+
 	methods := make([]Method, len(others))
 	scores := make([]*Score, len(others)+1)
 	latencies := make([]map[string]*latency, len(scores))

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
@@ -141,4 +143,27 @@ func WriteTrace(dir string, c Cell, plan Plan, seed uint64) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, truthFile), data, 0o644)
+}
+
+// heard says which monitors should have a verdict and are never spoken of: most likely their names are others in
+// the points.
+func (t *TraceTruth) heard(said map[int64]map[string]Answer) error {
+	known := map[string]bool{}
+	for _, answers := range said {
+		for name := range answers {
+			known[name] = true
+		}
+	}
+	missing := map[string]bool{}
+	for _, w := range t.Windows {
+		for name, s := range w.Monitors {
+			if s != nil && s.Eligible && !known[name] {
+				missing[name] = true
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("eligible windows of monitors that no point names: %q; the points name %q", slices.Sorted(maps.Keys(missing)), slices.Sorted(maps.Keys(known)))
 }

@@ -9,12 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
-	"sort"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor"
@@ -146,10 +147,12 @@ func cpuTime() time.Duration {
 
 // score scores a trace, with the other methods as they are tuned for the table.
 func score(dir string) error {
+	fmt.Fprintln(os.Stderr, "tuning voting and threshold, half a minute")
 	t, err := accuracy.Tune()
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(os.Stderr, "playing", dir)
 	scores, err := accuracy.ScoreTrace(dir, nhiprocessor.NewFactory(), []accuracy.Maker{t.Voting, t.Threshold})
 	if err != nil {
 		return err
@@ -158,23 +161,52 @@ func score(dir string) error {
 	return nil
 }
 
+// print writes the scores, one method a line, and below them how often faults that are not the network's were
+// held against it, and how often nhi named the right cause.
 func print(scores []*accuracy.Score) {
-	for i, s := range scores {
-		fmt.Printf("%-9s recall %d/%d=%.4f (≥%.4f) insuff %d  precision %.4f  component %.4f set %.2f  clean fa %d/%d judged %.3f  below→insuff %d/%d  det≤2 %v %v clr≤4 %v %v\n",
-			[]string{"nhi", "voting", "threshold"}[i], s.Recall.Hits, s.Recall.Of, s.Recall.Rate(), s.Recall.Lower(), s.Insufficient.Hits, s.Precision().Rate(),
-			s.Component.Rate(), float64(s.Set)/float64(max(1, s.Component.Of)), s.Clean.Hits, s.Clean.Of, s.Judged.Rate(), s.Below.Hits, s.Below.Of,
-			accuracy.Within(s.Detected, 2), s.Detected, accuracy.Within(s.Cleared, 4), s.Cleared)
-		var ks []string
-		for k := range s.Other {
-			ks = append(ks, string(k))
+	methods := []string{"nhi", "voting", "threshold"}
+	share := func(s accuracy.Share) string {
+		if s.Of == 0 {
+			return "-"
 		}
-		sort.Strings(ks)
-		for _, k := range ks {
-			c := s.Cause[accuracy.Kind(k)]
-			if c == nil {
-				c = &accuracy.Share{}
-			}
-			fmt.Printf("      %s degraded %v  cause right %v\n", k, *s.Other[accuracy.Kind(k)], *c)
+		return fmt.Sprintf("%.4f (%d of %d)", s.Rate(), s.Hits, s.Of)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "method\trecall\tat least\tprecision\tcomponent\tnames\tclean: degraded\tclean: judged\tbelow the minimum: insufficient\tdetected in 2\tcleared in 4")
+	for i, s := range scores {
+		names := "-"
+		if s.Component.Of > 0 {
+			names = fmt.Sprintf("%.2f", float64(s.Set)/float64(s.Component.Of))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.4f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", methods[i], share(s.Recall), s.Recall.Lower(), share(s.Precision()), share(s.Component), names,
+			share(s.Clean), share(s.Judged), share(s.Below), share(accuracy.Within(s.Detected, 2)), share(accuracy.Within(s.Cleared, 4)))
+	}
+	_ = w.Flush()
+	fmt.Printf("\neligible windows in which nhi says insufficient_data: %d\nfull windows until nhi detected a fault, 0 to 10 and never: %v; until it was clear: %v\n", scores[0].Insufficient.Hits, scores[0].Detected, scores[0].Cleared)
+	kinds := map[accuracy.Kind]bool{}
+	for _, s := range scores {
+		for k := range s.Other {
+			kinds[k] = true
 		}
 	}
+	if len(kinds) == 0 {
+		return
+	}
+	fmt.Println()
+	w = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "other fault\tdegraded: nhi\tvoting\tthreshold\tnhi: right cause")
+	of := func(m map[accuracy.Kind]*accuracy.Share, k accuracy.Kind) string {
+		if m[k] == nil {
+			return "-"
+		}
+		return share(*m[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		fmt.Fprint(w, k)
+		for _, s := range scores {
+			fmt.Fprint(w, "\t", of(s.Other, k))
+		}
+		fmt.Fprintln(w, "\t"+of(scores[0].Cause, k))
+	}
+	_ = w.Flush()
 }
