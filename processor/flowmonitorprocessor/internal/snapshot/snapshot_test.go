@@ -195,6 +195,29 @@ func TestSomebodysFileIsNotReplaced(t *testing.T) {
 	}
 }
 
+// What a killed process left goes once it is old; what somebody may still be writing, and what others have
+// beside it, stays.
+func TestWhatAKilledProcessLeftIsRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "with [odd] names*")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "snap[1]?.gz")
+	for name, age := range map[string]time.Duration{
+		".unfinished-snap[1]?.gz.123": 2 * time.Hour, ".unfinished-snap[1]?.gz.456": time.Minute, ".unfinished-other.gz.789": 2 * time.Hour, "snap[1]?.gz.old": 2 * time.Hour,
+	} {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+		require.NoError(t, os.Chtimes(file, time.Time{}, time.Now().Add(-age)))
+	}
+	require.NoError(t, snapshot.Save(path, nil))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var left []string
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	assert.Equal(t, []string{".unfinished-other.gz.789", ".unfinished-snap[1]?.gz.456", "snap[1]?.gz", "snap[1]?.gz.old"}, left)
+}
+
 func TestASavedFileIsTheOldOneOrTheNewOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "topology.snapshot")

@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
+	"time"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/parts"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
@@ -37,7 +39,8 @@ func Save(path string, list []parts.Part) (err error) {
 			return wrap(err)
 		}
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	removeUnfinished(path)
+	f, err := os.CreateTemp(filepath.Dir(path), unfinished+filepath.Base(path)+".*")
 	if err != nil {
 		return wrap(err)
 	}
@@ -64,6 +67,26 @@ func Save(path string, list []parts.Part) (err error) {
 	}
 	_ = f.Close() // it is synced
 	return syncFolder(filepath.Dir(path))
+}
+
+const (
+	// unfinished begins the name of what is being written, followed by the snapshot's.
+	unfinished = ".unfinished-"
+	// abandoned is after how long somebody is taken to have died while writing: a snapshot of a million
+	// interfaces takes seconds.
+	abandoned = time.Hour
+)
+
+// removeUnfinished removes what processes that were killed have left beside a snapshot. What cannot be
+// removed is left.
+func removeUnfinished(path string) {
+	dir, prefix := filepath.Dir(path), unfinished+filepath.Base(path)+"."
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), prefix) && e.Type().IsRegular() && time.Since(info.ModTime()) > abandoned {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // replaceable tells a snapshot, or an empty file, from others by its first bytes.
