@@ -254,10 +254,21 @@ func (f *Fleet) Inject(kind Kind, loss, burst float64, rng *rand.Rand) *Fault {
 		fault.hits = at(h)
 		fault.Components = []string{instance(h)}
 	case SeveralHosts:
-		// Three of ten, wherever they are: most of what goes from one side to another is concerned.
-		some := slices.Clone(f.Hosts)
-		rng.Shuffle(len(some), func(i, k int) { some[i], some[k] = some[k], some[i] })
-		some = some[:max(3, 3*len(some)/10)]
+		// Three of ten, and of none of the subnets more than half: most of what goes from one subnet to another is
+		// concerned.
+		hosts := slices.Clone(f.Hosts)
+		rng.Shuffle(len(hosts), func(i, k int) { hosts[i], hosts[k] = hosts[k], hosts[i] })
+		of, bad := map[string]int{}, map[string]int{}
+		for _, h := range hosts {
+			of[h.Subnet]++
+		}
+		var some []*Host
+		for _, h := range hosts {
+			if len(some) < 3*len(hosts)/10 && 2*(bad[h.Subnet]+1) <= of[h.Subnet] {
+				bad[h.Subnet]++
+				some = append(some, h)
+			}
+		}
 		fault.hits = at(some...)
 		for _, h := range some {
 			fault.Components = append(fault.Components, instance(h))

@@ -135,7 +135,7 @@ func (s *search) ofNetwork(c *candidate) finding {
 		return contradicted
 	}
 	f := contradicted
-	if s.reachesAllHosts(c.rows, rate, background) && s.reachesTheQuiet(c.rows, rate, background) {
+	if s.reachesAllHosts(c.rows, rate, background) && (s.reachesTheQuiet(c.rows, rate, background) || s.dealtByAHash(c, background)) {
 		f = s.outlives(c, rate, background)
 	}
 	if f != shared {

@@ -73,61 +73,89 @@ func (s *search) pairs(c *candidate) []hostPair {
 	return out
 }
 
-// onSomePaths says whether the loss of a network candidate is that of some of the paths behind it:
-// shared when it is, powerless when too many pairs have too little to tell.
-func (s *search) onSomePaths(c *candidate, background float64) finding {
-	if s.matter != lossMatters || c.n <= 0 {
-		return contradicted // a slow pair says nothing alone
-	}
-	pairs := s.pairs(c)
-	rate := aboveAverage(pairs, c.k/c.n)
+// dealt is what the pairs of a candidate show: which of them lose, and which are clean.
+type dealt struct {
+	pairs             []hostPair
+	of                map[int32]*dealings
+	enough, bad, good int     // pairs that have enough to tell
+	share             float64 // of a bad pair's connections, that take the bad path
+}
+
+// deal tells the pairs of a candidate that lose from those that are clean. Of those that lose fewer than
+// SharedHosts, none is told to be clean.
+func (s *search) deal(c *candidate, background float64) (d dealt) {
+	d.pairs = s.pairs(c)
+	rate := aboveAverage(d.pairs, c.k/c.n)
 	least := unitBursts * (s.burstiness + 1) / 2 / rate
-	enough, bad := 0, 0
-	for i := range pairs {
-		p := &pairs[i]
+	for i := range d.pairs {
+		p := &d.pairs[i]
 		p.enough = p.n[0]+p.n[1] >= least
 		if !p.enough {
 			continue
 		}
-		enough++
+		d.enough++
 		for end, n := range p.n {
 			if n > 0 && p.k[end] >= n*c.k/c.n && lossTail(p.k[end], n*background, s.dispersion) <= contradiction {
 				p.bad = true
 			}
 		}
 		if p.bad {
-			bad++
+			d.bad++
 		}
 	}
-	if bad < SharedHosts {
-		return contradicted
+	if d.bad < SharedHosts {
+		return d
 	}
-	share := draws(pairs)
-	good := 0
-	for i := range pairs {
-		p := &pairs[i]
+	d.share = draws(d.pairs)
+	for i := range d.pairs {
+		p := &d.pairs[i]
 		if p.bad || !p.enough {
 			continue
 		}
 		part := min(leastPart, 1/p.draws)
 		p.good = lossHead(p.k[0]+p.k[1], (p.n[0]+p.n[1])*(background+(rate-background)*part), s.burstiness) <= clearLevel
 		if p.good {
-			good++
+			d.good++
 		}
 	}
+	d.of = byHost(d.pairs)
+	return d
+}
+
+// byHash says whether the pairs that lose are rather those that a hash picked than those of some hosts.
+func (d *dealt) byHash() bool {
+	return d.bad >= SharedHosts && d.good >= SharedHosts && hostsExplain(d.pairs, d.of) <= 0
+}
+
+// dealtByAHash says that of a candidate whose quiet hosts have no loss among each other: they may be
+// spared by chance where pairs take one path each.
+func (s *search) dealtByAHash(c *candidate, background float64) bool {
+	if s.matter != lossMatters {
+		return false
+	}
+	d := s.deal(c, background)
+	return d.byHash()
+}
+
+// onSomePaths says whether the loss of a network candidate is that of some of the paths behind it:
+// shared when it is, powerless when too many pairs have too little to tell.
+func (s *search) onSomePaths(c *candidate, background float64) finding {
+	if s.matter != lossMatters || c.n <= 0 {
+		return contradicted // a slow pair says nothing alone
+	}
+	d := s.deal(c, background)
 	// Pairs that are neither say that it is something else.
-	judged := float64(bad + good)
-	if good < SharedHosts || judged < reach*float64(enough) || float64(bad)*mostPaths < judged {
+	judged := float64(d.bad + d.good)
+	if d.bad < SharedHosts || d.good < SharedHosts || judged < reach*float64(d.enough) || float64(d.bad)*mostPaths < judged {
 		return contradicted
 	}
-	of := byHost(pairs)
-	if matching(pairs, of) < SharedHosts || !sparedByAHash(pairs, of, share) {
+	if matching(d.pairs, d.of) < SharedHosts || !sparedByAHash(d.pairs, d.of, d.share) {
 		return contradicted
 	}
 	switch {
-	case hostsExplain(pairs, of) > 0:
+	case !d.byHash():
 		return contradicted
-	case judged < reach*float64(len(pairs)):
+	case judged < reach*float64(len(d.pairs)):
 		return powerless
 	}
 	return shared
