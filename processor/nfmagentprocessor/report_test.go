@@ -323,7 +323,7 @@ func TestWhatCannotBeReadIsCountedAndHarmsNothingElse(t *testing.T) {
 			point(sm, "rtt_us").BucketCounts().FromRaw([]uint64{1, 2})
 			point(sm, "rtt_us").ExplicitBounds().FromRaw([]float64{14})
 		}, "malformed", 1, 147},
-		"an endless time":       {func(sm pmetric.ScopeMetrics) { p := point(sm, "rtt_us"); p.SetSum(math.Inf(1)); p.SetMax(math.Inf(1)) }, "malformed", 1, 147},
+		"an endless time": {func(sm pmetric.ScopeMetrics) { p := point(sm, "rtt_us"); p.SetSum(math.Inf(1)); p.SetMax(math.Inf(1)) }, "malformed", 1, 147},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReport()
