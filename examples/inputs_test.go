@@ -8,6 +8,7 @@ package examples
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -49,6 +50,24 @@ func TestTheProcessorTakesEveryInput(t *testing.T) {
 		}
 	}
 	assert.NotZero(t, found, "the demo has a topology")
+}
+
+// TestTheProcessorTakesTheTopologyOfItsDocument reads the block that scripts/check-examples.sh leaves to this test.
+func TestTheProcessorTakesTheTopologyOfItsDocument(t *testing.T) {
+	text, err := os.ReadFile("../processor/flowmonitorprocessor/README.md")
+	require.NoError(t, err)
+	found := 0
+	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.HasPrefix(block, "vpcs:") {
+			continue
+		}
+		found++
+		file := filepath.Join(t.TempDir(), "topology.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(block), 0o600))
+		assert.NoError(t, start(t, "topology::file::path", file))
+	}
+	assert.NotZero(t, found, "the topology file is shown")
 }
 
 func TestAnInputThatIsBadIsNotTaken(t *testing.T) {

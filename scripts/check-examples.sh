@@ -2,8 +2,8 @@
 # Copyright The flow monitor Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Validates every collector configuration under examples/ with the built collector, and fails for any YAML file of
-# the repository that neither this nor another check reads.
+# Validates every collector configuration under examples/ and in the documents with the built collector, and fails for any
+# YAML of the repository that neither this nor another check reads.
 #
 #   check-examples.sh COLLECTOR
 set -euo pipefail
@@ -27,7 +27,7 @@ manifests() {
   fi
 }
 
-validated=0
+validated=0 shown=0
 while IFS= read -r -d '' file; do
   [[ -f $file ]] || continue
   folder=$(dirname "$file")
@@ -81,7 +81,36 @@ while IFS= read -r -d '' file; do
   esac
 done < <(git ls-files -z --cached --others --exclude-standard -- '*.yaml' '*.yml')
 
+# What a document shows is copied as well. A block is merged over a base that has what it leaves out.
+blocks=$(mktemp -d)
+trap 'rm -rf "$blocks"' EXIT
+cat >"$blocks/base" <<'YAML'
+receivers: {otlp: {protocols: {grpc: {}}}, sockops: {}}
+processors: {flowmonitor: {}, nhi: {}, flowlimit: {}}
+exporters: {debug: {}, prometheus: {endpoint: "127.0.0.1:9464"}}
+service: {pipelines: {metrics: {receivers: [otlp], exporters: [debug]}}}
+YAML
+while IFS= read -r -d '' document; do
+  [[ -f $document ]] || continue
+  rm -f "$blocks"/[0-9]*
+  awk -v into="$blocks" '/^```/ { writing = 0 } writing { print > file } /^```ya?ml/ { writing = 1; file = into "/" NR }' "$document"
+  for block in "$blocks"/[0-9]*; do
+    [[ -f $block ]] || continue
+    place="$document:${block##*/}"
+    # Of the collector builder, in check-embed; a topology, in examples/inputs_test.go.
+    if grep -qE '^ *- gomod:|^replaces:' "$block" || grep -q '^vpcs:' "$block"; then
+      continue
+    elif ! grep -qE '^(receivers|processors|exporters|connectors|extensions|service):' "$block"; then
+      complain "$place is no collector configuration, and no check reads it"
+    elif "$collector" validate --config "$blocks/base" --config "$block"; then
+      shown=$((shown + 1))
+    else
+      complain "$place: the collector refuses it"
+    fi
+  done
+done < <(git ls-files -z --cached --others --exclude-standard -- '*.md')
+
 ((validated)) || complain "there is no collector configuration under examples/"
 
-((failed)) || echo "ok  $validated collector configurations; every YAML file has its check"
+((failed)) || echo "ok  $validated collector configurations, and $shown in documents; every YAML file has its check"
 exit "$failed"

@@ -13,7 +13,7 @@ failed=0
 collector=$work/collector
 cat >"$collector" <<'SH'
 #!/bin/sh
-[ "$1 $2" = "validate --config" ] && ! grep -q refuse "$3"
+[ "$1 $2" = "validate --config" ] && ! grep -q refuse "$3" ${5:+"$5"}
 SH
 chmod 755 "$collector"
 
@@ -127,6 +127,29 @@ start "rules that are none"
 write examples/p/rules/r.yaml "${rules/1 + 1/1 +}"
 write examples/p/rules/tests/r.yaml "$tests"
 expect 1 "examples/p/rules/r.yaml: promtool refuses it"
+
+start "configurations in documents"
+write docs/a.md '```yaml
+processors: {flowlimit: {}}
+```
+refuse
+```yaml
+service: {}
+```'
+expect 0 "and 2 in documents"
+
+start "a configuration in a document that the collector refuses"
+write docs/a.md '# A
+```yaml
+processors: {flowlimit: refuse}
+```'
+expect 1 "docs/a.md:2: the collector refuses it"
+
+start "YAML in a document that nobody reads"
+write docs/a.md '```yaml
+a: b
+```'
+expect 1 "docs/a.md:1 is no collector configuration, and no check reads it"
 
 start "no configuration at all is not success"
 rm -r "$repository/examples"

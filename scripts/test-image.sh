@@ -26,14 +26,17 @@ chmod -R 755 "$work"
 
 # The files, the user, the entry point and the command are read from the Dockerfile.
 last=$(sed -n '/^FROM scratch/,$p' packaging/Dockerfile)
+(cd tools/packages && go run ./sbom "$collector" "$work/sbom.cdx.json" "$work/THIRD-PARTY-NOTICES" >/dev/null)
 while read -r _ _ from to; do
   case $from in
     /otelcol-flowmonitor) from=$collector ;;
+    /sbom.cdx.json | /THIRD-PARTY-NOTICES) from=$work$from ;;
     /src/*) from=$PWD/${from#/src/} ;;
   esac
   mkdir -p "$root$(dirname "$to")"
   cp "$from" "$root$to"
 done < <(grep '^COPY ' <<<"$last")
+[[ -s $root/THIRD-PARTY-NOTICES && -s $root/sbom.cdx.json ]] || { echo "test-image: the image lacks the licences of what is linked" >&2; exit 1; }
 user=$(sed -n 's/^USER \([0-9]*\):.*/\1/p' <<<"$last")
 group=$(sed -n 's/^USER [0-9]*:\([0-9]*\)/\1/p' <<<"$last")
 words() { sed -n "s/^$1 \[\(.*\)\]/\1/p" <<<"$last" | tr -d '",'; }

@@ -183,6 +183,36 @@ func TestEveryMetricOfAReportBecomesItsFlowMetric(t *testing.T) {
 	assert.Error(t, err, "nothing is refused")
 }
 
+func TestALevelOfZeroIsWrittenAndACounterOfZeroIsNot(t *testing.T) {
+	r := newReport()
+	sm := r.flow("10.0.0.1", 0, "10.0.0.2", 443)
+	value(sm, "sockets_established", 0)
+	value(sm, "bytes_delivered", 0)
+	timings(sm, "rtt_us", 0, 0, 0, 0)
+	sink, _ := processed(t, r.md)
+	found, histograms := numbers(t, sink.AllMetrics()[0])
+	assert.Equal(t, map[string]int64{"flow.tcp.connections.open established": 0}, found)
+	assert.Empty(t, histograms)
+}
+
+func TestASYNThatWasSentAgainIsTakenFromTheAttemptsOnce(t *testing.T) {
+	r := newReport()
+	sm := r.flow("10.0.0.1", 0, "10.0.0.2", 443)
+	value(sm, "connect_attempts", 5)
+	value(sm, "connect_attempts", 6) // a second point of the same flow
+	value(sm, "retrans_syn", 7)
+	sink, _ := processed(t, r.md)
+	attempted := int64(0)
+	for _, m := range sink.AllMetrics()[0].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
+		if m.Name() == "flow.tcp.connections.attempted" {
+			for _, dp := range m.Sum().DataPoints().All() {
+				attempted += dp.IntValue()
+			}
+		}
+	}
+	assert.EqualValues(t, 5+6-7, attempted)
+}
+
 func TestSamplesAreInTheBucketOfTheirMean(t *testing.T) {
 	for _, mean := range []float64{15.26, 250, 1000, 62_500, 1_000_000, 31_640_625} { // µs; some are bounds
 		r := newReport()
@@ -225,6 +255,8 @@ func TestAFlowHasTheIdentityThatItsScopeNames(t *testing.T) {
 			"network.transport": "tcp", "network.type": "ipv6", "flow.role": "client", "network.local.address": "2001:db8::1", "network.peer.address": "2001:db8::2", "network.peer.port": int64(443)}},
 		"IPv4 on a socket for both": {"::ffff:10.0.0.1", 0, "::ffff:10.0.0.2", 443, map[string]any{
 			"network.transport": "tcp", "network.type": "ipv4", "flow.role": "client", "network.local.address": "10.0.0.1", "network.peer.address": "10.0.0.2", "network.peer.port": int64(443)}},
+		"addresses with a zone": {"fe80::1%eth0", 0, "fe80::2%eth0", 443, map[string]any{
+			"network.transport": "tcp", "network.type": "ipv6", "flow.role": "client", "network.local.address": "fe80::1", "network.peer.address": "fe80::2", "network.peer.port": int64(443)}},
 		"both ports": {"10.0.0.1", 1, "10.0.0.2", 443, map[string]any{
 			"network.transport": "tcp", "network.type": "ipv4", "flow.role": "unknown", "network.local.address": "10.0.0.1", "network.peer.address": "10.0.0.2", "network.local.port": int64(1), "network.peer.port": int64(443)}},
 	} {
@@ -287,7 +319,11 @@ func TestWhatCannotBeReadIsCountedAndHarmsNothingElse(t *testing.T) {
 		"times below the least": {func(sm pmetric.ScopeMetrics) { point(sm, "rtt_us").SetMin(15) }, "malformed", 1, 147},
 		"times without a least": {func(sm pmetric.ScopeMetrics) { point(sm, "rtt_us").RemoveMin() }, "malformed", 1, 147},
 		"times without a sum":   {func(sm pmetric.ScopeMetrics) { point(sm, "connect_us").RemoveSum() }, "malformed", 1, 147},
-		"an endless time":       {func(sm pmetric.ScopeMetrics) { p := point(sm, "rtt_us"); p.SetSum(math.Inf(1)); p.SetMax(math.Inf(1)) }, "malformed", 1, 147},
+		"times in buckets": {func(sm pmetric.ScopeMetrics) {
+			point(sm, "rtt_us").BucketCounts().FromRaw([]uint64{1, 2})
+			point(sm, "rtt_us").ExplicitBounds().FromRaw([]float64{14})
+		}, "malformed", 1, 147},
+		"an endless time": {func(sm pmetric.ScopeMetrics) { p := point(sm, "rtt_us"); p.SetSum(math.Inf(1)); p.SetMax(math.Inf(1)) }, "malformed", 1, 147},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReport()
