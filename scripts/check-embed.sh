@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Builds somebody else's collector from examples/embed with ocb, the released module replaced by this tree, in a
-# temporary folder; looks for the four components in it and validates its configuration.
+# temporary folder; looks for the five components in it and validates its configuration.
 #
 #   check-embed.sh            fails when examples/embed/go.sum is not the one that comes out
 #   check-embed.sh --update   writes examples/embed/go.sum and builds nothing
@@ -43,11 +43,11 @@ fi
 
 binary=$work/otelcol/otelcol-with-flows
 components=$("$binary" components)
-for component in sockops flowmonitor nhi flowlimit; do
+for component in sockops flowmonitor nhi flowlimit nfmagent; do
   if ! grep -qE "^ *-? *name: $component\$" <<<"$components"; then
     printf '%s\ncheck-embed: %s is not among the components of the collector that was built\n' "$components" "$component" >&2
     exit 1
   fi
 done
 (cd "$example" && "$binary" validate --config config.yaml)
-echo "ok  a collector with the four components embedded builds and takes its configuration"
+echo "ok  a collector with the five components embedded builds and takes its configuration"
