@@ -35,7 +35,6 @@ type candidates struct {
 	// ofRow lists the candidates that each row crosses: entries start[r] to start[r+1].
 	ofRow, start []int32
 	network      int // how many are network candidates
-	ofService    []int32
 	slots        *slots
 	next         []int32 // the slot after one that is joined with it, or -1
 	listed       bool    // the candidates have their rows
@@ -320,7 +319,6 @@ func newCandidates(p *Problem) *candidates {
 		}
 	}
 	cs.counted = true
-	cs.ofService = slices.Clone(of[s.services:s.components])
 	return cs
 }
 

@@ -131,8 +131,11 @@ func (s *search) reaches(rows []int32, key func(*Row) int32, rate, background fl
 // servers and by clients, and along each of its paths; and whether it outlives the worst hosts.
 func (s *search) ofNetwork(c *candidate) finding {
 	rate, background := c.k/c.n, s.background(c)
-	if !s.alongAllPaths(c, c.rows, rate, background) || s.ofAService(c, background) {
+	if !s.alongAllPaths(c, c.rows, rate, background) {
 		return contradicted
+	}
+	if f := s.besideService(c, rate, background); f != shared {
+		return f
 	}
 	f := contradicted
 	if s.reachesAllHosts(c.rows, rate, background) && (s.reachesTheQuiet(c.rows, rate, background) || s.dealtByAHash(c, background)) {
@@ -157,25 +160,46 @@ func (s *search) ofNetwork(c *candidate) finding {
 	return shared
 }
 
-// ofAService says whether all that crosses a candidate goes to one service, which has loss on its
-// other ways, too: then it is the service's.
-func (s *search) ofAService(c *candidate, background float64) bool {
+// besideService asks, of a candidate that leads to one service only, whether the other ways to it are clean:
+// contradicted when they have loss, too, as it is the service's then, and powerless when they have too
+// little to tell.
+func (s *search) besideService(c *candidate, rate, background float64) finding {
 	service := int32(-1)
 	for _, i := range c.rows {
 		if s.blame[i] < 0 {
 			v := s.p.Rows[i].Service
 			if v < 0 || service >= 0 && v != service {
-				return false
+				return shared
 			}
 			service = v
 		}
 	}
 	if service < 0 {
-		return false
+		return shared
 	}
-	all := &s.cs.all[s.cs.ofService[service]]
-	n, k := all.n-c.n, all.k-c.k
-	return n > 0 && lossTail(k, n*background, s.dispersion) <= serviceLevel
+	// Also what is put down to something else already: a service's fault shows at each of its clients.
+	n, k := -c.n, -c.k
+	for i := range s.p.Rows {
+		if r := &s.p.Rows[i]; r.Service == service {
+			n += r.Segments
+			k += r.Lost
+		}
+	}
+	for _, i := range c.rows {
+		if s.blame[i] >= 0 {
+			n -= s.p.Rows[i].Segments
+			k -= s.p.Rows[i].Lost
+		}
+	}
+	switch {
+	case n <= 0:
+		return shared
+	case lossTail(k, n*background, s.dispersion) <= serviceLevel:
+		return contradicted
+	case lossHead(k, n*rate, s.burstiness) > contradiction:
+		return powerless
+	}
+	return shared
 }
 
 // reachesAll says whether a fault of a candidate reaches all that it should.
