@@ -172,15 +172,13 @@ func TestErrorsOfTheNextComponent(t *testing.T) {
 		})
 	})
 
-	t.Run("about a round are permanent as the batch is held", func(t *testing.T) {
+	t.Run("about a round are none of the batch that releases it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			next := newBackend()
 			l := newTestLimiter(t, testConfig(1), next)
 			consume(t, l, sent("host-1", ago(2), 1))
 			next.err = refuses
-			err := l.ConsumeMetrics(t.Context(), sent("host-1", ago(1), 2))
-			require.ErrorIs(t, err, refuses)
-			assert.True(t, consumererror.IsPermanent(err))
+			require.NoError(t, l.ConsumeMetrics(t.Context(), sent("host-1", ago(1), 2)))
 			next.err = nil
 			require.NoError(t, l.Shutdown(t.Context()))
 			require.Len(t, next.got(), 1)
@@ -205,7 +203,7 @@ func TestStreamGoesOnWhereTheLastPointThatWasTakenEnded(t *testing.T) {
 		consume(t, l, sent("host-1", ago(4), 1))
 		consume(t, l, sent("host-1", ago(3), 1)) // sends the one before
 		next.err = errors.New("no")
-		require.Error(t, l.ConsumeMetrics(t.Context(), sent("host-1", ago(2), 1)))
+		consume(t, l, sent("host-1", ago(2), 1))
 		next.err = nil
 		require.NoError(t, l.Shutdown(t.Context()))
 		require.Len(t, next.got(), 2)

@@ -12,7 +12,6 @@ import (
 
 	"go.opentelemetry.io/collector/component"
 	"go.opentelemetry.io/collector/consumer"
-	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/processor"
 	"go.uber.org/zap"
@@ -52,6 +51,7 @@ type limiter struct {
 
 	sending chan struct{} // holds one: a lock that gives up with a context
 	emitter *emitter      // of who is in sending
+	failing bool          // likewise: the last round was refused
 
 	wake     chan struct{} // a first round is held: there is a time to wait for
 	stop     chan struct{} // closed by Shutdown
@@ -102,7 +102,6 @@ func (l *limiter) Start(starting context.Context, _ component.Host) error {
 func (l *limiter) releaseDue(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failing := false
 	for {
 		l.mu.Lock()
 		l.held.releaseDue(time.Now())
@@ -111,12 +110,7 @@ func (l *limiter) releaseDue(ctx context.Context) {
 		l.telemetry.observeHeld(ctx, l.held)
 		l.mu.Unlock()
 		if sends {
-			err := l.send(ctx, ctx)
-			if err != nil && !failing {
-				// Once for a row of failures: each round's points are counted.
-				l.logger.Warn("rounds that timed out are refused by the next component and lost", zap.Error(err))
-			}
-			failing = err != nil
+			_ = l.send(ctx, ctx) // counted, and said
 		}
 		var due <-chan time.Time
 		if ok {
@@ -137,8 +131,9 @@ func (l *limiter) releaseDue(ctx context.Context) {
 //
 // An error of the next component about what passes is returned as it is: nothing is held
 // then, and the batch can be sent again. So it can after errFull. One about a round is
-// permanent: md itself is held, and must not come twice. When ctx ends while others send,
-// md is held too, and the clock sends what it released. Safe for concurrent use.
+// counted and logged, and not returned: md itself is held, and a caller would count it as lost, too.
+// When ctx ends while others send, md is held as well, and the clock sends what it released. Safe
+// for concurrent use.
 func (l *limiter) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	b := l.batches.Get().(*batch)
 	defer l.batches.Put(b)
@@ -178,12 +173,8 @@ func (l *limiter) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error 
 	}
 	// Sent not with ctx: rounds are of many callers, whose metadata must not mix, and a
 	// caller that gives up must not take the others' rounds with it.
-	switch err := l.send(ctx, context.Background()); {
-	case errors.Is(err, errSendingElsewhere):
+	if err := l.send(ctx, context.Background()); errors.Is(err, errSendingElsewhere) {
 		l.wakeClock() // whoever sends takes it along, unless just done: then the clock does
-		return nil
-	case err != nil:
-		return consumererror.NewPermanent(err)
 	}
 	return nil
 }
@@ -301,9 +292,13 @@ func (l *limiter) sendRound(ctx context.Context, r *round) error {
 	if err != nil {
 		l.emitter.abandon()
 		err = fmt.Errorf("send a round of %d points, which are lost: %w", out.points, err)
+		if !l.failing { // once for a row of failures: each round's points are counted
+			l.logger.Warn("the next component refuses rounds, which are lost", zap.Error(err))
+		}
 	} else {
 		l.emitter.commit()
 	}
+	l.failing = err != nil
 	l.telemetry.sent(ctx, out, err, time.Since(begin), l.emitter.streams)
 	return err
 }

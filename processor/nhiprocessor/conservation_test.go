@@ -31,7 +31,7 @@ type ledger struct {
 	t      *testing.T
 	mu     sync.Mutex
 	refuse func(own bool) bool
-	others func() bool      // a round of others fails, with the batch taken, as of flowlimit; nil: never
+	others func() bool      // an error that says not to come again, with the batch taken; nil: never
 	flows  map[string]*sums // by monitor, of flow points
 	own    map[string]*sums // by monitor, of the processor's own points
 	ends   map[[2]string]pcommon.Timestamp
@@ -62,7 +62,7 @@ func (l *ledger) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 		}
 	}
 	if !own && l.others != nil && l.others() {
-		return consumererror.NewPermanent(errors.New("a round of others"))
+		return consumererror.NewPermanent(errors.New("never again"))
 	}
 	return nil
 }
@@ -160,12 +160,12 @@ func TestMonitorSumsAreExactlyThoseOfTheirFlows(t *testing.T) {
 		name      string
 		configure func(*Config)
 		refusals  float64 // share of batches
-		others    float64 // share of batches at which a round of others fails
+		others    float64 // share of batches that are refused for good
 	}{
 		{"in a quiet place", nil, 0, 0},
 		{"by the wall clock", func(c *Config) { c.Evaluation = evaluationWallClock }, 0, 0},
 		{"with a consumer that refuses every third batch", nil, 0.34, 0},
-		{"with a consumer that takes all, and fails to send rounds of others", nil, 0, 0.34},
+		{"with a consumer that takes what it refuses for good", nil, 0, 0.34},
 		{"with too few places for flows", func(c *Config) { c.MaxFlows = 7 }, 0.1, 0.1},
 		{"with too few places for components", func(c *Config) { c.MaxComponents = 2 }, 0, 0},
 		{"without lateness", func(c *Config) { c.Lateness = 0 }, 0.1, 0},

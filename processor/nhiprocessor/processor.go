@@ -124,8 +124,7 @@ func (p *nhi) shutdown(ctx context.Context) (err error) {
 }
 
 // ConsumeMetrics hands the batch on, in the caller's context, and counts it unless the caller
-// will send it again: that one counts then. After a permanent error nobody does. flowlimit has one
-// for a round of others, and keeps the batch that it is given.
+// will send it again: that one counts then. After a permanent error nobody does.
 func (p *nhi) ConsumeMetrics(ctx context.Context, md pmetric.Metrics) error {
 	o := p.idle.Get().(*observation)
 	defer func() {
