@@ -77,7 +77,7 @@ func (s *Score) add(o *Score) {
 	s.Below.Add(o.Below)
 	s.Clean.Add(o.Clean)
 	s.Judged.Add(o.Judged)
-	for _, m := range []struct{ to, from map[Kind]*Share }{{s.Other, o.Other}, {s.Cause, o.Cause}, {s.Network, o.Network}} {
+	for _, m := range []struct{ to, from map[Kind]*Share }{{s.Other, o.Other}, {s.Cause, o.Cause}, {s.Named, o.Named}, {s.Network, o.Network}} {
 		for k, v := range m.from {
 			of(m.to, k).Add(*v)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/mathext"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/flowattr"
 )
 
 // confidence of the bounds, one-sided.
@@ -60,7 +62,8 @@ type Score struct {
 	Clean        Share           // degraded, of clean windows
 	Judged       Share           // not insufficient_data, of clean windows
 	Other        map[Kind]*Share // degraded, of windows of other faults
-	Cause        map[Kind]*Share // right cause, of those that are judged
+	Cause        map[Kind]*Share // right cause, of those that are judged; none is not right
+	Named        map[Kind]*Share // right cause, of those that have one
 	Detected     [12]int         // onsets by the full windows that it took; the last: not at all
 	Cleared      [12]int         // ends likewise
 	Network      map[Kind]*Share // recall by kind
@@ -68,7 +71,7 @@ type Score struct {
 
 // NewScore makes an empty one.
 func NewScore() *Score {
-	return &Score{Other: map[Kind]*Share{}, Cause: map[Kind]*Share{}, Network: map[Kind]*Share{}}
+	return &Score{Other: map[Kind]*Share{}, Cause: map[Kind]*Share{}, Named: map[Kind]*Share{}, Network: map[Kind]*Share{}}
 }
 
 func of(m map[Kind]*Share, k Kind) *Share {
@@ -90,7 +93,11 @@ func (s *Score) Count(t *Truth, a Answer) {
 	case !t.Network():
 		of(s.Other, t.Kind).Count(a.Degraded)
 		if !a.Insufficient {
-			of(s.Cause, t.Kind).Count(slices.Contains(t.Causes, a.Cause))
+			right := slices.Contains(t.Causes, a.Cause)
+			of(s.Cause, t.Kind).Count(right)
+			if a.Cause != flowattr.CauseNone {
+				of(s.Named, t.Kind).Count(right)
+			}
 		}
 	case t.Eligible:
 		s.Recall.Count(a.Degraded)

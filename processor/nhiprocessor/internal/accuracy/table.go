@@ -207,10 +207,10 @@ func WriteTable(w io.Writer, rows []Row, watch func(cell int, seed uint64, monit
 	for _, k := range NetworkKinds {
 		fmt.Fprintf(w, "| `%s` | %s |\n", k, of(total.Network, k).atLeast())
 	}
-	fmt.Fprintln(w, "\n| other fault | degraded | cause is one of the right ones, where one is named |")
-	fmt.Fprintln(w, "| --- | --- | --- |")
+	fmt.Fprintln(w, "\n| other fault | degraded | a right cause is named, of windows that are judged | of those that name a cause |")
+	fmt.Fprintln(w, "| --- | --- | --- | --- |")
 	for _, k := range append(slices.Clone(OtherKinds), SeveralHosts) {
-		fmt.Fprintf(w, "| `%s` | %s | %s |\n", k, of(total.Other, k).atMost(), of(total.Cause, k).atLeast())
+		fmt.Fprintf(w, "| `%s` | %s | %s | %s |\n", k, of(total.Other, k).atMost(), of(total.Cause, k).atLeast(), of(total.Named, k).atLeast())
 	}
 	fmt.Fprintf(w, "\nAll: recall %s, precision %s, component %s, other faults %s, clean %s; of windows below the minimum %s are insufficient_data, of clean windows %s are judged. Full windows until detected: %v, until cleared: %v. %s.\n",
 		total.Recall.atLeast(), total.Precision().atLeast(), component(total), total.AllOther().atMost(), total.Clean.atMost(),
