@@ -194,7 +194,7 @@ func print(scores []*accuracy.Score) {
 	}
 	fmt.Println()
 	w = tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "other fault\tdegraded: nhi\tvoting\tthreshold\tnhi: right cause")
+	fmt.Fprintln(w, "other fault\tdegraded: nhi\tvoting\tthreshold\tnhi: right cause\tof those it names")
 	of := func(m map[accuracy.Kind]*accuracy.Share, k accuracy.Kind) string {
 		if m[k] == nil {
 			return "-"
@@ -206,7 +206,7 @@ func print(scores []*accuracy.Score) {
 		for _, s := range scores {
 			fmt.Fprint(w, "\t", of(s.Other, k))
 		}
-		fmt.Fprintln(w, "\t"+of(scores[0].Cause, k))
+		fmt.Fprintln(w, "\t"+of(scores[0].Cause, k)+"\t"+of(scores[0].Named, k))
 	}
 	_ = w.Flush()
 }
