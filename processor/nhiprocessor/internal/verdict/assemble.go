@@ -31,7 +31,8 @@ type assembly struct {
 
 // own is what the flows that match one monitor did.
 type own struct {
-	rows []int32 // attributable ones
+	rows    []int32    // attributable ones
+	crossed []crossing // the classes of paths that those with traffic take
 	// outcomes of connections, of all the monitor's flows.
 	ended, rejected uint64
 }

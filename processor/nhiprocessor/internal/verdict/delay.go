@@ -153,7 +153,7 @@ func delays(a *assembly) (views []*view) {
 		}
 	}
 	for windows := 1; windows <= lasting && slowIn[windows-1] >= inference.SharedHosts; windows++ {
-		v := &view{classes: len(p.Classes), hosts: len(p.Hosts), windows: windows}
+		v := &view{windows: windows}
 		q := *p
 		q.Rows = make([]inference.Row, 0, len(sums))
 	pairs:

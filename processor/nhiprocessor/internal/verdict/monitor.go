@@ -55,12 +55,11 @@ func (l Lack) String() string {
 
 // judgement is the state of judging all monitors of one window.
 type judgement struct {
-	a       *assembly
-	e       *inference.Explanation // of the losses of this window
-	rate    float64
-	views   []*classes
-	ways    []orientation // of the monitor at hand along each class, else 0
-	crossed []int32       // classes
+	a     *assembly
+	where *sides
+	e     *inference.Explanation // of the losses of this window
+	rate  float64
+	views []*view
 	// Segments of hosts at the local and at the remote side of the monitor at hand, and
 	// which hosts have any.
 	segments [2][]float64
@@ -71,15 +70,13 @@ type judgement struct {
 
 // newJudgement takes the views in which something may be to blame; the first one is that of
 // the losses of this window.
-func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
-	j := &judgement{a: a, e: views[0].e, rate: rate, ways: make([]orientation, len(a.problem.Classes))}
-	for _, v := range views {
-		j.views = append(j.views, newClasses(v))
-	}
+func newJudgement(where *sides, rate float64, views []*view) *judgement {
+	j := &judgement{a: where.a, where: where, e: views[0].e, rate: rate, views: views}
+	hosts := len(where.problem.Hosts)
 	for side := range j.segments {
-		j.segments[side] = make([]float64, len(a.problem.Hosts))
-		j.waits[side] = make([]waiting, len(a.problem.Hosts))
-		j.refused[side] = make([]uint64, len(a.problem.Hosts))
+		j.segments[side] = make([]float64, hosts)
+		j.waits[side] = make([]waiting, hosts)
+		j.refused[side] = make([]uint64, hosts)
 	}
 	return j
 }
@@ -87,30 +84,7 @@ func newJudgement(a *assembly, rate float64, views ...*view) *judgement {
 // on judges one monitor. Its evidence is every flow along the paths of its own flows, of
 // either direction and whether the monitor matches it or not: they cross the same components.
 func (j *judgement) on(o *own) finding {
-	p := j.a.problem
-	j.crossed = j.crossed[:0]
-	local := map[int32]bool{}
-	for _, i := range o.rows {
-		r := &p.Rows[i]
-		if r.Segments == 0 {
-			continue
-		}
-		local[r.Local] = true
-		if j.ways[r.Class] == 0 {
-			j.crossed = append(j.crossed, r.Class)
-		}
-		if r.Forward {
-			j.ways[r.Class] |= forward
-		} else {
-			j.ways[r.Class] |= backward
-		}
-	}
-	defer func() {
-		for _, c := range j.crossed {
-			j.ways[c] = 0
-		}
-	}()
-	j.expose()
+	j.expose(o)
 	if len(o.rows) == 0 {
 		return finding{outcome: thin, cause: flowattr.CauseNone, lack: LackNetwork}
 	}
@@ -127,7 +101,7 @@ func (j *judgement) on(o *own) finding {
 		if v.e.Windows > 1 && explained {
 			continue // this window by itself says what it is; the one before may have been another
 		}
-		s := j.standing(v)
+		s := standingIn(v, o)
 		if i == 0 {
 			undetermined, explained = s.undetermined, (s.end != nil || s.demand) && !s.undetermined
 		}
@@ -136,7 +110,7 @@ func (j *judgement) on(o *own) finding {
 		}
 		demand = demand || s.demand
 		if s.end != nil && named(s.end, v) && f.cause == flowattr.CauseNone {
-			f.cause, f.names, f.alternatives = j.endCause(s.end, local), s.end.Names, s.end.Alternatives
+			f.cause, f.names, f.alternatives = j.endCause(s.end, o), s.end.Names, s.end.Alternatives
 		}
 		minor = cmp.Or(minor, s.minor)
 		if s.network != nil {
@@ -156,15 +130,15 @@ func (j *judgement) on(o *own) finding {
 	case f.cause == flowattr.CauseNone && (demand || j.rejected(o) || j.restarting(o)):
 		f.cause = flowattr.CauseApplication
 	case f.cause == flowattr.CauseNone && minor != nil:
-		f.cause, f.names, f.alternatives = j.endCause(minor, local), minor.Names, minor.Alternatives
+		f.cause, f.names, f.alternatives = j.endCause(minor, o), minor.Names, minor.Alternatives
 	case f.cause == flowattr.CauseNone:
 		f.cause, f.names = j.readers()
 	}
 	return f
 }
 
-// expose sums up which hosts sent and received how much along the classes of the monitor at hand.
-func (j *judgement) expose() {
+// expose sums up which hosts sent and received how much along the classes that a monitor crosses.
+func (j *judgement) expose(o *own) {
 	for side := range j.seen {
 		for _, h := range j.seen[side] {
 			j.segments[side][h] = 0
@@ -173,9 +147,9 @@ func (j *judgement) expose() {
 		}
 		j.seen[side] = j.seen[side][:0]
 	}
-	for _, c := range j.crossed {
-		sums, swapped := j.views[0].of(c, j.ways[c])
-		for side, hosts := range sums.hosts {
+	for _, c := range o.crossed {
+		sums, swapped := j.where.of(c)
+		for side, hosts := range sums {
 			if swapped {
 				side = 1 - side
 			}
@@ -200,14 +174,13 @@ type standing struct {
 	demand       bool               // more traffic than the way bears
 }
 
-func (j *judgement) standing(v *classes) (out standing) {
+func standingIn(v *view, o *own) (out standing) {
 	if len(v.e.Suspects) == 0 {
 		return out
 	}
 	blamed := make([]loss, len(v.e.Suspects))
-	for _, c := range j.crossed {
-		sums, _ := v.of(c, j.ways[c])
-		for i, l := range sums.suspect {
+	for _, c := range o.crossed {
+		for i, l := range v.blame(c.class) {
 			blamed[i].segments += l.segments
 			blamed[i].lost += l.lost
 		}
@@ -245,7 +218,7 @@ func (j *judgement) standing(v *classes) (out standing) {
 func isEnd(s *inference.Suspect) bool { return s.Kind == inference.Host || s.Kind == inference.Service }
 
 // named says whether an end loses enough to be named.
-func named(s *inference.Suspect, v *classes) bool { return s.Rate >= endRatio*v.e.Background }
+func named(s *inference.Suspect, v *view) bool { return s.Rate >= endRatio*v.e.Background }
 
 // of says whether the losses are likelier at a rate than at the background: an end that is known to lose
 // from all that deals with it is to blame for what a monitor's flows lose there, however few they are.
@@ -277,9 +250,13 @@ func (j *judgement) observed(side int) (n int) {
 
 // endCause says which end a suspect is, as the monitor sees it. A host that the monitor
 // has as a local one is local, also where it is a remote one of other flows.
-func (j *judgement) endCause(s *inference.Suspect, local map[int32]bool) string {
+func (j *judgement) endCause(s *inference.Suspect, o *own) string {
+	local := func(i int32) bool {
+		r := &j.a.problem.Rows[i]
+		return r.Segments > 0 && slices.Contains(s.Hosts, r.Local)
+	}
 	switch {
-	case slices.ContainsFunc(s.Hosts, func(h int32) bool { return local[h] }):
+	case slices.ContainsFunc(o.rows, local):
 		return flowattr.CauseLocalHost
 	case s.Service:
 		return flowattr.CauseRemoteService // also one that has a single address

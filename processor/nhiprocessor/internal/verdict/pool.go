@@ -37,7 +37,7 @@ func (p *past) both(a *assembly, now *inference.Problem) *view {
 			q.Rows[i].Retransmitting = max(q.Rows[i].Retransmitting, p.rows[at].Retransmitting)
 		}
 	}
-	return &view{problem: &q, byClass: a.byClass, classes: len(q.Classes), hosts: len(q.Hosts)}
+	return &view{problem: &q, byClass: a.byClass}
 }
 
 // inBoth is the share of the suspected excess that each of the two windows has to have by
