@@ -45,3 +45,11 @@ func (t *numbering) grow() {
 		}
 	}
 }
+
+// mix is the finalizer of splitmix64: the same row always hashes alike, unlike rows do not.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
