@@ -204,7 +204,9 @@ func (w *walk) find(m *metric, p point, end pcommon.Timestamp) (*flow, uint32) {
 	}
 	c := &d.columns[p.extras]
 	if c.generation != w.inEntry {
+		before := w.round.bytes
 		*c = place{w.inEntry, w.round.column(d.catalog, m, &w.batch.extras[p.extras])}
+		d.bytes += w.round.bytes - before
 	}
 	return &w.round.flows[k.place.index], uint32(c.index)
 }

@@ -69,6 +69,10 @@ const (
 	// the slice and in the map.
 	flowSize = 256
 
+	// columnSize is about what a column takes without the texts of its extras, with its place
+	// in the map and its set of attributes.
+	columnSize = 320
+
 	// firstCells is what a flow gets room for: the receiver writes 10 to 16 points for one.
 	firstCells = 16
 
@@ -97,6 +101,7 @@ func (r *round) column(c *catalog, m *metric, e *extras) int32 {
 	i := int32(len(r.columns))
 	r.columns = append(r.columns, column{metric: m, extras: *e, set: c.extras(e), stream: stream})
 	r.byColumn[stream] = i
+	r.bytes += columnSize + len(e.phase) + len(e.errorType) + len(e.limit) + len(e.retransmitType)
 	return i
 }
 

@@ -5,6 +5,7 @@ package flowlimitprocessor
 
 import (
 	"context"
+	"fmt"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -189,4 +190,18 @@ func TestTimesThatAreNone(t *testing.T) {
 			assert.Equal(t, []pcommon.Timestamp{now - 1, now - 1, now - 1, now, 0}[i], s.start)
 		}
 	})
+}
+
+// A sender that has an error.type of its own for each point holds little but these.
+func TestTextsThatSplitAMetricCountTowardsTheBound(t *testing.T) {
+	const points, length = 1000, 1000
+	l := newTestLimiter(t, testConfig(1), newBackend())
+	b, at := newBatch().host("host-1"), ago(0)
+	for i := range points {
+		b.add(flowattr.MetricConnectionsClosed, aFlow, at, 1, flowattr.ErrorType, fmt.Sprintf("%*d", length, i))
+	}
+	consume(t, l, b.md)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	assert.Greater(t, l.held.bytes, points*length)
 }

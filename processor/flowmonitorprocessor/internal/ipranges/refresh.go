@@ -77,7 +77,7 @@ func (r *Refresher) Run(ctx context.Context) {
 		pause := r.o.Pause
 		if err != nil {
 			pause = min(retry, r.o.Pause)
-			retry *= 2
+			retry = 2 * pause // not of retry itself: without a way to AWS it would wrap within a day or two
 		} else {
 			retry = r.o.Retry
 		}

@@ -140,6 +140,25 @@ func TestWhatIsNotTheFileOfAWSIsNotUsed(t *testing.T) {
 	}
 }
 
+// A network without a way to AWS fails for ever: the pause that doubles must not wrap.
+func TestPauseStaysHoweverOftenARequestFails(t *testing.T) {
+	const pause = 4 * time.Millisecond
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var at []time.Time
+	ipranges.NewRefresher(ipranges.RefreshOptions{URL: web.URL, Pause: pause, Retry: time.Millisecond, Result: func(err error) {
+		assert.Error(t, err)
+		if at = append(at, time.Now()); len(at) == 100 { // an int64 of nanoseconds doubles 44 times
+			cancel()
+		}
+	}}, ipranges.Shipped()).Run(ctx)
+	for i := 10; i < len(at); i++ {
+		require.GreaterOrEqual(t, at[i].Sub(at[i-1]), pause*9/10, "before request %d", i)
+	}
+}
+
 func TestRangesAreAskedForOnceAnHourAtMost(t *testing.T) {
 	assert.Equal(t, time.Hour, ipranges.Pause(5*time.Minute))
 	assert.Equal(t, 6*time.Hour, ipranges.Pause(6*time.Hour))
