@@ -6,6 +6,7 @@ package nhiprocessor
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,8 +97,9 @@ func TestEvidenceOfManyRowsLeavesInParts(t *testing.T) {
 // what came through and that.
 func TestEvidenceThatNobodyTakesIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := true
-		w := &wire{t: t, to: newStage(t, roleVerdict), broken: func(int) bool { return down }}
+		var down atomic.Bool // the stage may be trying right when it changes
+		down.Store(true)
+		w := &wire{t: t, to: newStage(t, roleVerdict), broken: func(int) bool { return down.Load() }}
 		cfg := createDefaultConfig().(*Config)
 		cfg.Window, cfg.Lateness, cfg.Role, cfg.Instance = 5*time.Second, 2*time.Second, roleEvidence, "test"
 		telemetry := componenttest.NewTelemetry()
@@ -114,7 +116,7 @@ func TestEvidenceThatNobodyTakesIsBounded(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(30 * time.Second)
-		down = false
+		down.Store(false)
 		require.NoError(t, gather.Shutdown(t.Context()))
 		require.Positive(t, w.points)
 		require.Zero(t, w.points%maxPending, "as many windows as are kept, all the same")
