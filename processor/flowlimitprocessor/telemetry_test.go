@@ -5,8 +5,8 @@ package flowlimitprocessor
 
 import (
 	"context"
-	"fmt"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -130,4 +131,15 @@ func BenchmarkLookup(b *testing.B) {
 		table.Lookup(addresses[i&3])
 		i++
 	}
+}
+
+// Three bytes of a file must not become hundreds of memory without a bound.
+func TestAListWithoutEndIsRefusedBeforeItFillsTheMemory(t *testing.T) {
+	file := []byte(`{"ipv6_prefixes": [` + strings.Repeat("{},", 8<<20/3) + `{}]}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := ipranges.Read(file)
+	runtime.ReadMemStats(&after)
+	assert.ErrorContains(t, err, "a list has more than 200000 prefixes")
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(200<<20))
 }
