@@ -101,7 +101,11 @@ func TestTotalsEqualTheApplicationsAndTheKernels(t *testing.T) {
 				}
 				// The kernel's own counters of the two network namespaces.
 				assert.Equal(t, nstatClient["TcpActiveOpens"], collector.Sum(clientPoints, flowattr.MetricConnectionsAttempted))
-				assert.Equal(t, nstatServer["TcpPassiveOpens"], collector.Sum(serverPoints, flowattr.MetricConnectionsOpened))
+				// Of servers it counts a socket more that it throws away at once, when two CPUs have an ACK of the same handshake
+				// at a time (Linux 6.18, inet_csk_complete_hashdance; once in some 50,000 connections).
+				assert.EqualValues(t, n, collector.Sum(serverPoints, flowattr.MetricConnectionsOpened))
+				assert.GreaterOrEqual(t, nstatServer["TcpPassiveOpens"], int64(n))
+				assert.LessOrEqual(t, nstatServer["TcpPassiveOpens"], int64(n+2))
 				assert.Equal(t, nstatClient["TcpRetransSegs"], collector.Sum(clientPoints, flowattr.MetricRetransmissions))
 				assert.Equal(t, nstatServer["TcpRetransSegs"], collector.Sum(serverPoints, flowattr.MetricRetransmissions)+
 					collector.Sum(serverPoints, flowattr.MetricSynAckRetransmissions))

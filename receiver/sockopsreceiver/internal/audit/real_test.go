@@ -120,6 +120,23 @@ func (l *laboratory) nstat(n *netlab.Node) map[string]int64 {
 	return values
 }
 
+// lastRounds goes on until nothing moves any more, and gives nstat of both nodes: a FIN may be sent again after the last
+// round that a test waits for.
+func (l *laboratory) lastRounds() map[*netlab.Node]map[string]int64 {
+	l.Helper()
+	read := func() map[*netlab.Node]map[string]int64 {
+		return map[*netlab.Node]map[string]int64{l.client: l.nstat(l.client), l.server: l.nstat(l.server)}
+	}
+	for now := read(); ; {
+		l.round()
+		l.round()
+		before := now
+		if now = read(); assert.ObjectsAreEqual(before, now) {
+			return now
+		}
+	}
+}
+
 // traffic makes connections that exchange some data, and waits for their end.
 func (l *laboratory) traffic(n int, c netlab.CloseMode) {
 	l.Helper()
@@ -144,6 +161,7 @@ func TestTheAuditOfRealTraffic(t *testing.T) {
 	l := newLaboratory(t, bpf.Options{MaxFlows: 1000})
 	loss, err := l.link.Fault(netlab.Loss{Rate: 0.03}, netlab.Both)
 	require.NoError(t, err)
+	const connections = 6 * 100
 	for range 2 {
 		l.traffic(100, netlab.CloseByClient)
 		l.round()
@@ -155,13 +173,12 @@ func TestTheAuditOfRealTraffic(t *testing.T) {
 	l.round()
 	l.traffic(100, netlab.ResetByServer)
 	l.round()
-	l.round()
+	nstat := l.lastRounds()
 
 	for name, n := range map[string]*netlab.Node{"client": l.client, "server": l.server} {
-		b, kernel := l.balances(n).balances, l.nstat(n)
+		b, kernel := l.balances(n).balances, nstat[n]
 		for i, want := range map[int]int64{
 			ActiveOpens:     kernel["TcpActiveOpens"],
-			PassiveOpens:    kernel["TcpPassiveOpens"],
 			Retransmissions: kernel["TcpRetransSegs"],
 			Segments:        kernel["TcpOutSegs"] + kernel["TcpRetransSegs"],
 		} {
@@ -171,6 +188,12 @@ func TestTheAuditOfRealTraffic(t *testing.T) {
 		assert.GreaterOrEqual(t, kernel["TcpRetransSegs"], int64(20), name)
 		assert.Less(t, b[Segments].explained, kernel["TcpOutSegs"]/20, name)
 	}
+	// When two CPUs have an ACK of the same handshake at a time, the kernel counts a socket that it throws
+	// away at once (Linux 6.18, inet_csk_complete_hashdance): once in some 50,000 connections here.
+	opens := l.balances(l.server).balances[PassiveOpens]
+	assert.EqualValues(t, connections, opens.covered)
+	assert.Equal(t, nstat[l.server]["TcpPassiveOpens"], opens.seen())
+	assert.LessOrEqual(t, opens.lost, int64(2))
 }
 
 // What no flow counts is seen all the same: here because only so many sockets are watched.
@@ -183,7 +206,7 @@ func TestTheAuditFindsWhatIsNotCovered(t *testing.T) {
 	l.round()
 	client, server := l.balances(l.client).balances, l.balances(l.server).balances
 	assert.EqualValues(t, 300, client[ActiveOpens].seen())
-	assert.EqualValues(t, 300, server[PassiveOpens].seen())
+	assert.Equal(t, l.nstat(l.server)["TcpPassiveOpens"], server[PassiveOpens].seen())
 	st, err := l.kernel.Stats()
 	require.NoError(t, err)
 	require.NotZero(t, st.Refused)
