@@ -28,6 +28,11 @@ func (d Destroyed) Listener() bool {
 	return d.Remote.Port() == 0 && (!d.Remote.Addr().IsValid() || d.Remote.Addr().IsUnspecified())
 }
 
+// ThrownAway reports whether the socket never was a connection's: when two CPUs have an ACK of the same handshake at a
+// time, each makes a socket of it, and one is destroyed at once (Linux 6.18, inet_csk_complete_hashdance). It has
+// sent nothing; a client's has sent its SYN.
+func (d Destroyed) ThrownAway() bool { return d.Info.SegsOut == 0 && d.Info.BytesAcked == 0 }
+
 // TCPInfo is the part of struct tcp_info (linux/tcp.h) that counts. Bytes are
 // those of the kernel: acknowledged ones include the sequence numbers of SYN and
 // FIN.

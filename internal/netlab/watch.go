@@ -169,7 +169,7 @@ func (w *DestroyWatch) add(d Destroyed) {
 		return
 	}
 	w.records = append(w.records, d)
-	if !d.Listener() {
+	if !d.Listener() && !d.ThrownAway() {
 		w.conns++
 	}
 	w.wake()

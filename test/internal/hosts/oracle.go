@@ -65,7 +65,7 @@ func (o Oracle) Sockets(t testing.TB, n int) (bySS, byNetlink []netlab.Destroyed
 
 func connections(ds []netlab.Destroyed) (kept []netlab.Destroyed) {
 	for _, d := range ds {
-		if !d.Listener() {
+		if !d.Listener() && !d.ThrownAway() {
 			kept = append(kept, d)
 		}
 	}
