@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pmetric"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/loopback"
 )
 
 // collector is the running otelcol-flowmonitor with config.yaml.
@@ -38,7 +39,7 @@ func startCollector(ctx context.Context, dir, cgroups string) (*collector, error
 	if binary == "" {
 		binary = filepath.Join(filepath.Dir(here), "../../bin/otelcol-flowmonitor")
 	}
-	health, err := freeAddress()
+	health, err := loopback.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +119,4 @@ func (c *collector) batches() ([]pmetric.Metrics, error) {
 		}
 		found = append(found, m)
 	}
-}
-
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,6 +25,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/loopback"
 )
 
 // Binary gives the collector that the tests run: FLOWMONITOR_COLLECTOR, which make sets,
@@ -234,13 +235,12 @@ func (p *Process) Read(t testing.TB) []pmetric.Metrics {
 	}
 }
 
-// FreeAddress gives a loopback address that nobody listens on now.
+// FreeAddress is [loopback.FreeAddress] for tests.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	address, err := loopback.FreeAddress()
 	require.NoError(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	return address
 }
 
 func tail(s string, n int) string {

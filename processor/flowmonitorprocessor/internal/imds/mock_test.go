@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/otel-flowmonitor/flowmonitor/internal/loopback"
 	"github.com/otel-flowmonitor/flowmonitor/processor/flowmonitorprocessor/internal/topology"
 )
 
@@ -31,10 +32,10 @@ func mock(t *testing.T, values map[string]any) string {
 	data, err := json.Marshal(values)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(config, data, 0o600))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.FreeAddress()
 	require.NoError(t, err)
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, l.Close())
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
 	cmd := exec.Command(strings.TrimSpace(string(out)), "--imdsv2", "--hostname", "127.0.0.1", "--port", port, "--config-file", config)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	require.NoError(t, cmd.Start())

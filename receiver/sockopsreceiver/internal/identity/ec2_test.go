@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/otel-flowmonitor/flowmonitor/internal/loopback"
 )
 
 // mock is the metadata service that AWS itself publishes for tests. Go installs it from
@@ -33,11 +35,10 @@ func startMock(t *testing.T, arguments ...string) (endpoint string) {
 	require.NoError(t, err, string(out))
 
 	// It takes no port 0.
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	address, err := loopback.FreeAddress()
 	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
-	require.NoError(t, l.Close())
 
 	var log bytes.Buffer
 	server := exec.Command(filepath.Join(bin, "ec2-metadata-mock"), append(arguments, "--hostname", "127.0.0.1", "--port", port)...)
