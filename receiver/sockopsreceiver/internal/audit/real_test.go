@@ -79,6 +79,11 @@ func (l *laboratory) round() {
 		l.audit.Add(&flow)
 	}))
 	require.NoError(l, l.audit.After(true))
+	for name, node := range map[string]*netlab.Node{"client": l.client, "server": l.server} { // to see where a difference began
+		if n := l.audit.namespaces[l.inode(node)]; n != nil {
+			l.Logf("%s: SYN-ACKs %d, spare %+v: %+v", name, n.synAcks, l.audit.spare, n.balances)
+		}
+	}
 	for inode, n := range l.audit.namespaces { // what others do on this machine is not watched
 		if inode != l.inode(l.client) && inode != l.inode(l.server) {
 			_ = l.audit.leave(inode, n, errGone)
@@ -182,8 +187,8 @@ func TestTheAuditOfRealTraffic(t *testing.T) {
 			Retransmissions: kernel["TcpRetransSegs"],
 			Segments:        kernel["TcpOutSegs"] + kernel["TcpRetransSegs"],
 		} {
-			assert.Equal(t, want, b[i].seen()+b[i].explained, "%s: counter %d", name, i)
-			assert.Equal(t, b[i].covered, b[i].seen(), "%s: counter %d", name, i)
+			assert.Equal(t, want, b[i].seen()+b[i].explained, "%s: counter %d: %+v", name, i, b[i])
+			assert.Equal(t, b[i].covered, b[i].seen(), "%s: counter %d: %+v", name, i, b[i])
 		}
 		assert.GreaterOrEqual(t, kernel["TcpRetransSegs"], int64(20), name)
 		assert.Less(t, b[Segments].explained, kernel["TcpOutSegs"]/20, name)
