@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/consumer"
+	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/processor"
 
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/fleet"
 	"github.com/otel-flowmonitor/flowmonitor/processor/nhiprocessor/internal/metadatatest"
@@ -124,5 +126,50 @@ func TestEvidenceThatNobodyTakesIsBounded(t *testing.T) {
 		metadatatest.AssertEqualProcessorNhiPointsUncounted(t, telemetry, byReason(map[string]int64{"undelivered": lost}), anyTime)
 		require.NoError(t, w.to.(*stage).Shutdown(t.Context()))
 		require.NoError(t, telemetry.Shutdown(t.Context()))
+	})
+}
+
+// Nor is more kept than the bound on flows says, however many rows a window has.
+func TestEvidenceThatNobodyTakesIsOfSoManyPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		down.Store(true)
+		cfg := createDefaultConfig().(*Config)
+		cfg.Window, cfg.Lateness, cfg.Role, cfg.Instance = 5*time.Second, 2*time.Second, roleEvidence, "test"
+		cfg.MaxFlows = 5000
+		stage := func(w *wire) (*componenttest.Telemetry, processor.Metrics) {
+			telemetry := componenttest.NewTelemetry()
+			p, err := NewFactory().CreateMetrics(t.Context(), metadatatest.NewSettings(telemetry), cfg, w)
+			require.NoError(t, err)
+			require.NoError(t, p.Start(t.Context(), componenttest.NewNopHost()))
+			return telemetry, p
+		}
+		w := &wire{t: t, to: consumertest.NewNop(), broken: func(int) bool { return down.Load() }}
+		all := &wire{t: t, to: consumertest.NewNop(), broken: func(int) bool { return false }}
+		telemetry, refused := stage(w)
+		others, taken := stage(all)
+		f, _, _ := fleet.TwoVPCs(1, 25, 0.2)
+		for range 3 {
+			start := time.Now()
+			time.Sleep(5 * time.Second)
+			md := fleet.Points(f.Window(), start, time.Now())
+			again := pmetric.NewMetrics()
+			md.CopyTo(again)
+			require.NoError(t, refused.ConsumeMetrics(t.Context(), md))
+			require.NoError(t, taken.ConsumeMetrics(t.Context(), again))
+			synctest.Wait()
+		}
+		time.Sleep(30 * time.Second)
+		down.Store(false)
+		time.Sleep(30 * time.Second)
+		require.NoError(t, refused.Shutdown(t.Context()))
+		require.NoError(t, taken.Shutdown(t.Context()))
+
+		assert.LessOrEqual(t, w.points, int64(pendingPoints*cfg.MaxFlows))
+		assert.Greater(t, w.points, int64(pendingPoints*cfg.MaxFlows-2*4096), "all but a part that has no room")
+		require.Greater(t, all.points, 2*w.points, "there is far more")
+		metadatatest.AssertEqualProcessorNhiPointsUncounted(t, telemetry, byReason(map[string]int64{"undelivered": all.points - w.points}), anyTime)
+		require.NoError(t, telemetry.Shutdown(t.Context()))
+		require.NoError(t, others.Shutdown(t.Context()))
 	})
 }

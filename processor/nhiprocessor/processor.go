@@ -48,6 +48,7 @@ type nhi struct {
 	writer *report.Writer
 	// pending is evidence that no consumer took, oldest first.
 	pending []part
+	held    int    // points in pending
 	sent    uint64 // windows that held evidence
 
 	wake       chan struct{} // a window may be due
