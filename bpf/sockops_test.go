@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +26,10 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
+
+// The main thread never ends (it is parked), and /proc/<pid> shows its namespaces and descriptors: no goroutine of a test
+// that changes those of its thread may get it. Locked in init, it is the main goroutine's for good.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	if config := os.Getenv(victimEnv); config != "" {
